@@ -1,0 +1,351 @@
+//! Between rows and columns: stored rows become Arrow arrays ([`BatchBuilder`]), and single cells of arrays become values
+//! ([`cell`], [`array_from`]).
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, NullArray,
+    RecordBatch, RecordBatchOptions, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field as ArrowField, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    UInt32Type,
+};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+
+use crate::datum::Datum;
+use crate::interval::Interval;
+use crate::numeric::Numeric;
+use crate::row::{Field, RowError, RowReader};
+use crate::types::{Scalar, SqlType};
+
+/// Nanoseconds in a microsecond: Arrow's intervals count nanoseconds.
+const NANOS: i64 = 1_000;
+
+enum Column {
+    Bool(BooleanBuilder),
+    Int2(Int16Builder),
+    Int4(Int32Builder),
+    Int8(Int64Builder),
+    Float4(Float32Builder),
+    Float8(Float64Builder),
+    Unscaled(Decimal128Builder),
+    Binary(BinaryBuilder),
+    Text(StringBuilder),
+    Uuid(FixedSizeBinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+    Oid(UInt32Builder),
+    Array { element: SqlType, elements: Box<Column>, lengths: Vec<usize>, valid: Vec<bool> },
+    Void(usize),
+}
+
+impl Column {
+    fn new(ty: SqlType) -> Self {
+        if ty.is_array {
+            let element = ty.element();
+            return Self::Array { element, elements: Box::new(Self::new(element)), lengths: Vec::new(), valid: Vec::new() };
+        }
+        match ty.arrow() {
+            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
+            DataType::Int16 => Self::Int2(Int16Builder::new()),
+            DataType::Int32 => Self::Int4(Int32Builder::new()),
+            DataType::Int64 => Self::Int8(Int64Builder::new()),
+            DataType::Float32 => Self::Float4(Float32Builder::new()),
+            DataType::Float64 => Self::Float8(Float64Builder::new()),
+            ty @ DataType::Decimal128(..) => Self::Unscaled(Decimal128Builder::new().with_data_type(ty)),
+            DataType::Binary => Self::Binary(BinaryBuilder::new()),
+            DataType::FixedSizeBinary(_) => Self::Uuid(FixedSizeBinaryBuilder::new(16)),
+            DataType::Date32 => Self::Date(Date32Builder::new()),
+            DataType::Time64(_) => Self::Time(Time64MicrosecondBuilder::new()),
+            ty @ DataType::Timestamp(..) => Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(ty)),
+            DataType::Interval(_) => Self::Interval(IntervalMonthDayNanoBuilder::new()),
+            DataType::UInt32 => Self::Oid(UInt32Builder::new()),
+            DataType::Null => Self::Void(0),
+            _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    fn append(&mut self, ty: SqlType, field: Field<'_>) -> Result<(), RowError> {
+        match (self, field) {
+            (Self::Void(n), _) => *n += 1,
+            (Self::Array { element, elements, lengths, valid }, field) => {
+                let before = elements.len();
+                valid.push(!matches!(field, Field::Null));
+                if let Field::Array(row) = field {
+                    let mut reader = RowReader::new(row)?;
+                    while let Some(field) = reader.next_field(*element)? {
+                        elements.append(*element, field)?;
+                    }
+                }
+                lengths.push(elements.len() - before);
+            }
+            (column, Field::Null) => column.append_null(),
+            (Self::Bool(b), Field::Bool(v)) => b.append_value(v),
+            (Self::Int2(b), Field::Int2(v)) => b.append_value(v),
+            (Self::Int4(b), Field::Int4(v)) => b.append_value(v),
+            (Self::Int8(b), Field::Int8(v)) => b.append_value(v),
+            (Self::Float4(b), Field::Float4(v)) => b.append_value(v),
+            (Self::Float8(b), Field::Float8(v)) => b.append_value(v),
+            (Self::Unscaled(b), Field::Unscaled(v)) => b.append_value(v),
+            (Self::Binary(b), Field::Numeric(v) | Field::Bytea(v)) => b.append_value(v),
+            (Self::Text(b), Field::Text(v)) => b.append_value(v),
+            (Self::Uuid(b), Field::Uuid(v)) => b.append_value(v).map_err(|_| RowError::WrongType(ty))?,
+            (Self::Date(b), Field::Date(v)) => b.append_value(v),
+            (Self::Time(b), Field::Time(v)) => b.append_value(v),
+            (Self::Timestamp(b), Field::Timestamp(v)) => b.append_value(v),
+            (Self::Interval(b), Field::Interval(v)) => b.append_value(to_arrow_interval(v).ok_or(RowError::WrongType(ty))?),
+            (Self::Oid(b), Field::Oid(v)) => b.append_value(v),
+            _ => return Err(RowError::WrongType(ty)),
+        }
+        Ok(())
+    }
+
+    fn append_null(&mut self) {
+        match self {
+            Self::Bool(b) => b.append_null(),
+            Self::Int2(b) => b.append_null(),
+            Self::Int4(b) => b.append_null(),
+            Self::Int8(b) => b.append_null(),
+            Self::Float4(b) => b.append_null(),
+            Self::Float8(b) => b.append_null(),
+            Self::Unscaled(b) => b.append_null(),
+            Self::Binary(b) => b.append_null(),
+            Self::Text(b) => b.append_null(),
+            Self::Uuid(b) => b.append_null(),
+            Self::Date(b) => b.append_null(),
+            Self::Time(b) => b.append_null(),
+            Self::Timestamp(b) => b.append_null(),
+            Self::Interval(b) => b.append_null(),
+            Self::Oid(b) => b.append_null(),
+            Self::Array { lengths, valid, .. } => {
+                lengths.push(0);
+                valid.push(false);
+            }
+            Self::Void(n) => *n += 1,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Bool(b) => b.len(),
+            Self::Int2(b) => b.len(),
+            Self::Int4(b) => b.len(),
+            Self::Int8(b) => b.len(),
+            Self::Float4(b) => b.len(),
+            Self::Float8(b) => b.len(),
+            Self::Unscaled(b) => b.len(),
+            Self::Binary(b) => b.len(),
+            Self::Text(b) => b.len(),
+            Self::Uuid(b) => b.len(),
+            Self::Date(b) => b.len(),
+            Self::Time(b) => b.len(),
+            Self::Timestamp(b) => b.len(),
+            Self::Interval(b) => b.len(),
+            Self::Oid(b) => b.len(),
+            Self::Array { valid, .. } => valid.len(),
+            Self::Void(n) => *n,
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Bool(b) => Arc::new(b.finish()),
+            Self::Int2(b) => Arc::new(b.finish()),
+            Self::Int4(b) => Arc::new(b.finish()),
+            Self::Int8(b) => Arc::new(b.finish()),
+            Self::Float4(b) => Arc::new(b.finish()),
+            Self::Float8(b) => Arc::new(b.finish()),
+            Self::Unscaled(b) => Arc::new(b.finish()),
+            Self::Binary(b) => Arc::new(b.finish()),
+            Self::Text(b) => Arc::new(b.finish()),
+            Self::Uuid(b) => Arc::new(b.finish()),
+            Self::Date(b) => Arc::new(b.finish()),
+            Self::Time(b) => Arc::new(b.finish()),
+            Self::Timestamp(b) => Arc::new(b.finish()),
+            Self::Interval(b) => Arc::new(b.finish()),
+            Self::Oid(b) => Arc::new(b.finish()),
+            Self::Array { element, elements, lengths, valid } => {
+                let field = Arc::new(ArrowField::new("item", element.arrow(), true));
+                let offsets = OffsetBuffer::from_lengths(lengths.drain(..));
+                let nulls = NullBuffer::from(std::mem::take(valid));
+                Arc::new(ListArray::new(field, offsets, elements.finish(), Some(nulls)))
+            }
+            Self::Void(n) => Arc::new(NullArray::new(std::mem::take(n))),
+        }
+    }
+}
+
+/// Collects stored rows into a batch with chosen columns. One builder serves a whole scan: [`BatchBuilder::finish`] leaves it empty.
+pub struct BatchBuilder {
+    schema: SchemaRef,
+    types: Vec<SqlType>,
+    missing: Vec<Datum>,
+    /// For each stored column, the builder that takes it; columns past the last wanted one are absent.
+    targets: Vec<Option<usize>>,
+    builders: Vec<(SqlType, Column)>,
+    rows: usize,
+}
+
+impl BatchBuilder {
+    /// `types` and `missing` describe the stored row (see [`crate::row::decode_row`]); `projection` lists stored columns in output
+    /// order, each at most once, and `schema` has one field for each.
+    pub fn new(types: Vec<SqlType>, missing: Vec<Datum>, projection: &[usize], schema: SchemaRef) -> Self {
+        let last = projection.iter().max().map_or(0, |c| c + 1);
+        let mut targets = vec![None; last];
+        for (out, &stored) in projection.iter().enumerate() {
+            targets[stored] = Some(out);
+        }
+        let builders = projection.iter().map(|&c| (types[c], Column::new(types[c]))).collect();
+        Self { schema, types, missing, targets, builders, rows: 0 }
+    }
+
+    /// Rows collected since the last [`Self::finish`].
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether no row waits.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Takes one stored row.
+    pub fn append(&mut self, row: &[u8]) -> Result<(), RowError> {
+        let mut reader = RowReader::new(row)?;
+        for (stored, target) in self.targets.iter().enumerate() {
+            let field = reader.next_field(self.types[stored])?;
+            let Some(target) = *target else { continue };
+            let (ty, column) = &mut self.builders[target];
+            match field {
+                Some(field) => column.append(*ty, field)?,
+                None => append_datum(column, *ty, self.missing.get(stored).unwrap_or(&Datum::Null))?,
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The rows as a batch.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let columns = self.builders.iter_mut().map(|(_, c)| c.finish()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+    }
+}
+
+fn append_datum(column: &mut Column, ty: SqlType, value: &Datum) -> Result<(), RowError> {
+    let mut stored = Vec::new();
+    crate::row::encode_row(&[ty], std::slice::from_ref(value), &mut stored)?;
+    let field = RowReader::new(&stored)?.next_field(ty)?.unwrap_or(Field::Null);
+    column.append(ty, field)
+}
+
+/// An array of `ty` (its [`SqlType::arrow`]) with these values.
+pub fn array_from<'a>(ty: SqlType, values: impl IntoIterator<Item = &'a Datum>) -> Result<ArrayRef, RowError> {
+    let mut column = Column::new(ty);
+    for value in values {
+        append_datum(&mut column, ty, value)?;
+    }
+    Ok(column.finish())
+}
+
+fn to_arrow_interval(v: Interval) -> Option<IntervalMonthDayNano> {
+    Some(IntervalMonthDayNano::new(v.months, v.days, v.micros.checked_mul(NANOS)?))
+}
+
+/// One cell of an array as a value. The array's Arrow type decides, not a SQL type: any decimal is a numeric, Binary is a numeric when
+/// `ty` says so and bytea otherwise.
+pub fn cell(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, RowError> {
+    if array.is_null(row) || array.data_type() == &DataType::Null {
+        return Ok(Datum::Null);
+    }
+    Ok(match array.data_type() {
+        DataType::Boolean => Datum::Bool(array.as_boolean().value(row)),
+        DataType::Int16 => Datum::Int2(array.as_primitive::<Int16Type>().value(row)),
+        DataType::Int32 => Datum::Int4(array.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => Datum::Int8(array.as_primitive::<Int64Type>().value(row)),
+        DataType::Float32 => Datum::Float4(array.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => Datum::Float8(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Decimal128(_, scale) => {
+            Datum::Numeric(Numeric::from_unscaled(array.as_primitive::<Decimal128Type>().value(row), *scale))
+        }
+        DataType::Binary => {
+            let bytes = array.as_binary::<i32>().value(row);
+            if ty.scalar == Scalar::Numeric {
+                Datum::Numeric(Numeric::from_sortable(bytes).ok_or(RowError::Malformed("numeric"))?.0)
+            } else {
+                Datum::Bytea(Bytes::copy_from_slice(bytes))
+            }
+        }
+        DataType::Utf8 => Datum::Text(array.as_string::<i32>().value(row).to_owned()),
+        DataType::FixedSizeBinary(16) => {
+            Datum::Uuid(array.as_fixed_size_binary().value(row).try_into().map_err(|_| RowError::WrongType(ty))?)
+        }
+        DataType::Date32 => Datum::Date(array.as_primitive::<Date32Type>().value(row)),
+        DataType::Time64(TimeUnit::Microsecond) => Datum::Time(array.as_primitive::<Time64MicrosecondType>().value(row)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            Datum::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            Datum::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / NANOS })
+        }
+        DataType::UInt32 => Datum::Oid(array.as_primitive::<UInt32Type>().value(row)),
+        DataType::List(_) => {
+            let elements = array.as_list::<i32>().value(row);
+            let values: Result<_, _> = (0..elements.len()).map(|i| cell(&elements, i, ty.element())).collect();
+            Datum::Array(values?)
+        }
+        _ => return Err(RowError::WrongType(ty)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::row::encode_row;
+
+    #[test]
+    fn rows_become_columns_and_come_back() {
+        let types: Vec<SqlType> = vec![
+            Scalar::Int4.into(),
+            Scalar::Text.into(),
+            SqlType::numeric(10, 2),
+            SqlType::array_of(Scalar::Text.into()),
+            Scalar::Timestamptz.into(),
+        ];
+        let rows = [
+            vec![
+                Datum::Int4(1),
+                Datum::Text("a".into()),
+                Datum::Numeric("1.25".parse().unwrap()),
+                Datum::Array(vec![Datum::Text("x".into()), Datum::Null]),
+                Datum::Timestamp(5),
+            ],
+            vec![Datum::Null; 5],
+        ];
+        let projection = [3, 0, 2, 4];
+        let fields: Vec<_> = projection.iter().map(|&c| ArrowField::new(format!("c{c}"), types[c].arrow(), true)).collect();
+        let mut builder = BatchBuilder::new(types.clone(), Vec::new(), &projection, Arc::new(Schema::new(fields)));
+        for row in &rows {
+            let mut bytes = Vec::new();
+            encode_row(&types, row, &mut bytes).unwrap();
+            builder.append(&bytes).unwrap();
+        }
+        let batch = builder.finish().unwrap();
+        for (r, row) in rows.iter().enumerate() {
+            for (out, &stored) in projection.iter().enumerate() {
+                assert_eq!(cell(batch.column(out), r, types[stored]).unwrap(), row[stored]);
+            }
+        }
+    }
+}

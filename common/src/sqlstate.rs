@@ -1,0 +1,164 @@
+//! SQLSTATE codes, named as in PostgreSQL's list of error codes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A five-character SQLSTATE.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XX000")
+    }
+
+    /// Reads a code; anything that is no five ASCII letters or digits is an internal error.
+    pub fn parse(text: &str) -> Self {
+        match <[u8; 5]>::try_from(text.as_bytes()) {
+            Ok(bytes) if bytes.iter().all(u8::is_ascii_alphanumeric) => Self(bytes),
+            _ => Self::INTERNAL_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal;)*) => {
+        #[allow(missing_docs, reason = "the names are PostgreSQL's own")]
+        impl SqlState {
+            $(pub const $name: Self = Self(*$code);)*
+        }
+    };
+}
+
+codes! {
+    SUCCESSFUL_COMPLETION = b"00000";
+    WARNING = b"01000";
+    CONNECTION_EXCEPTION = b"08000";
+    CONNECTION_DOES_NOT_EXIST = b"08003";
+    CONNECTION_FAILURE = b"08006";
+    PROTOCOL_VIOLATION = b"08P01";
+    FEATURE_NOT_SUPPORTED = b"0A000";
+    CARDINALITY_VIOLATION = b"21000";
+    STRING_DATA_RIGHT_TRUNCATION = b"22001";
+    NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
+    NULL_VALUE_NOT_ALLOWED = b"22004";
+    ERROR_IN_ASSIGNMENT = b"22005";
+    INVALID_DATETIME_FORMAT = b"22007";
+    DATETIME_FIELD_OVERFLOW = b"22008";
+    INVALID_TIME_ZONE_DISPLACEMENT_VALUE = b"22009";
+    ESCAPE_CHARACTER_CONFLICT = b"2200B";
+    INVALID_ESCAPE_SEQUENCE = b"22025";
+    INVALID_ESCAPE_CHARACTER = b"22019";
+    SUBSTRING_ERROR = b"22011";
+    DIVISION_BY_ZERO = b"22012";
+    INTERVAL_FIELD_OVERFLOW = b"22015";
+    INVALID_ARGUMENT_FOR_LOG = b"2201E";
+    INVALID_ARGUMENT_FOR_POWER_FUNCTION = b"2201F";
+    INVALID_ARGUMENT_FOR_WIDTH_BUCKET_FUNCTION = b"2201G";
+    INVALID_ARGUMENT_FOR_NTILE = b"22014";
+    INVALID_ARGUMENT_FOR_NTH_VALUE = b"22016";
+    INVALID_REGULAR_EXPRESSION = b"2201B";
+    INVALID_ROW_COUNT_IN_LIMIT_CLAUSE = b"2201W";
+    INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE = b"2201X";
+    CHARACTER_NOT_IN_REPERTOIRE = b"22021";
+    INDICATOR_OVERFLOW = b"22022";
+    INVALID_PARAMETER_VALUE = b"22023";
+    ARRAY_SUBSCRIPT_ERROR = b"2202E";
+    INVALID_TEXT_REPRESENTATION = b"22P02";
+    INVALID_BINARY_REPRESENTATION = b"22P03";
+    BAD_COPY_FILE_FORMAT = b"22P04";
+    UNTRANSLATABLE_CHARACTER = b"22P05";
+    INVALID_JSON_TEXT = b"22032";
+    INTEGRITY_CONSTRAINT_VIOLATION = b"23000";
+    NOT_NULL_VIOLATION = b"23502";
+    FOREIGN_KEY_VIOLATION = b"23503";
+    UNIQUE_VIOLATION = b"23505";
+    CHECK_VIOLATION = b"23514";
+    INVALID_CURSOR_STATE = b"24000";
+    INVALID_TRANSACTION_STATE = b"25000";
+    ACTIVE_SQL_TRANSACTION = b"25001";
+    NO_ACTIVE_SQL_TRANSACTION = b"25P01";
+    IN_FAILED_SQL_TRANSACTION = b"25P02";
+    READ_ONLY_SQL_TRANSACTION = b"25006";
+    INVALID_SQL_STATEMENT_NAME = b"26000";
+    INVALID_AUTHORIZATION_SPECIFICATION = b"28000";
+    DEPENDENT_OBJECTS_STILL_EXIST = b"2BP01";
+    INVALID_CURSOR_NAME = b"34000";
+    INVALID_CATALOG_NAME = b"3D000";
+    INVALID_SCHEMA_NAME = b"3F000";
+    SERIALIZATION_FAILURE = b"40001";
+    STATEMENT_COMPLETION_UNKNOWN = b"40003";
+    DEADLOCK_DETECTED = b"40P01";
+    SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION = b"42000";
+    SYNTAX_ERROR = b"42601";
+    INSUFFICIENT_PRIVILEGE = b"42501";
+    CANNOT_COERCE = b"42846";
+    GROUPING_ERROR = b"42803";
+    WINDOWING_ERROR = b"42P20";
+    INVALID_RECURSION = b"42P19";
+    INVALID_FOREIGN_KEY = b"42830";
+    INVALID_NAME = b"42602";
+    NAME_TOO_LONG = b"42622";
+    RESERVED_NAME = b"42939";
+    DATATYPE_MISMATCH = b"42804";
+    INDETERMINATE_DATATYPE = b"42P18";
+    COLLATION_MISMATCH = b"42P21";
+    INDETERMINATE_COLLATION = b"42P22";
+    WRONG_OBJECT_TYPE = b"42809";
+    UNDEFINED_COLUMN = b"42703";
+    UNDEFINED_FUNCTION = b"42883";
+    UNDEFINED_TABLE = b"42P01";
+    UNDEFINED_PARAMETER = b"42P02";
+    UNDEFINED_OBJECT = b"42704";
+    DUPLICATE_COLUMN = b"42701";
+    DUPLICATE_CURSOR = b"42P03";
+    DUPLICATE_DATABASE = b"42P04";
+    DUPLICATE_FUNCTION = b"42723";
+    DUPLICATE_PREPARED_STATEMENT = b"42P05";
+    DUPLICATE_SCHEMA = b"42P06";
+    DUPLICATE_TABLE = b"42P07";
+    DUPLICATE_ALIAS = b"42712";
+    DUPLICATE_OBJECT = b"42710";
+    AMBIGUOUS_COLUMN = b"42702";
+    AMBIGUOUS_FUNCTION = b"42725";
+    AMBIGUOUS_PARAMETER = b"42P08";
+    INVALID_COLUMN_REFERENCE = b"42P10";
+    INVALID_COLUMN_DEFINITION = b"42611";
+    INVALID_TABLE_DEFINITION = b"42P16";
+    INVALID_OBJECT_DEFINITION = b"42P17";
+    INSUFFICIENT_RESOURCES = b"53000";
+    DISK_FULL = b"53100";
+    OUT_OF_MEMORY = b"53200";
+    TOO_MANY_CONNECTIONS = b"53300";
+    CONFIGURATION_LIMIT_EXCEEDED = b"53400";
+    PROGRAM_LIMIT_EXCEEDED = b"54000";
+    STATEMENT_TOO_COMPLEX = b"54001";
+    TOO_MANY_COLUMNS = b"54011";
+    TOO_MANY_ARGUMENTS = b"54023";
+    OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
+    OBJECT_IN_USE = b"55006";
+    CANT_CHANGE_RUNTIME_PARAM = b"55P02";
+    LOCK_NOT_AVAILABLE = b"55P03";
+    QUERY_CANCELED = b"57014";
+    ADMIN_SHUTDOWN = b"57P01";
+    CRASH_SHUTDOWN = b"57P02";
+    CANNOT_CONNECT_NOW = b"57P03";
+    IO_ERROR = b"58030";
+    INTERNAL_ERROR = b"XX000";
+    DATA_CORRUPTED = b"XX001";
+    INDEX_CORRUPTED = b"XX002";
+}

@@ -1,0 +1,2 @@
+//! partita
+fn main() {}
