@@ -1,0 +1,134 @@
+//! What binding makes of a statement.
+
+use common::error::Report;
+use common::ids::Oid;
+use common::types::SqlType;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use sqlparser::ast::Statement;
+
+/// A column of a result, as RowDescription tells it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OutputColumn {
+    pub name: String,
+    pub ty: SqlType,
+    /// The table column that it comes from unchanged: (relation, attnum).
+    pub origin: Option<(Oid, i16)>,
+}
+
+/// A query: the plan's output columns are `columns`, in order (the plan's own names are opaque). Parameters are placeholders `$n`.
+#[derive(Clone, Debug)]
+pub struct BoundQuery {
+    pub plan: LogicalPlan,
+    pub columns: Vec<OutputColumn>,
+}
+
+/// Expressions over the rows that a change wrote: RETURNING. The input schema is that of [`BoundInsert`], [`BoundUpdate`], [`BoundDelete`].
+#[derive(Clone, Debug)]
+pub struct BoundReturning {
+    pub expressions: Vec<Expr>,
+    pub columns: Vec<OutputColumn>,
+}
+
+/// What ON CONFLICT does.
+#[derive(Clone, Debug)]
+pub enum ConflictAction {
+    Nothing,
+    Update {
+        /// (place in the table's visible columns, new value). Column names in the expressions: `t.<i>` the existing row's i-th visible column,
+        /// `excluded.<i>` the proposed one's.
+        assignments: Vec<(usize, Expr)>,
+        filter: Option<Expr>,
+    },
+}
+
+/// ON CONFLICT.
+#[derive(Clone, Debug)]
+pub struct OnConflict {
+    /// The unique key that it names, by oid; `None`: any.
+    pub arbiter: Option<Oid>,
+    pub action: ConflictAction,
+}
+
+/// INSERT: the source gives the table's visible columns, all of them, in order, with defaults filled in and assignment casts applied.
+/// RETURNING and checks see columns named `t.<i>`.
+#[derive(Clone, Debug)]
+pub struct BoundInsert {
+    pub target: Oid,
+    pub source: LogicalPlan,
+    /// The rows, when the source is a VALUES list or a single row without any column reference: one expression for each visible column.
+    pub rows: Option<Vec<Vec<Expr>>>,
+    pub on_conflict: Option<OnConflict>,
+    pub returning: Option<BoundReturning>,
+}
+
+/// UPDATE: the source gives, for each row to change (each target row once at most): the row key, the row version, the old visible columns, the new visible columns (all of them, cast), then the
+/// columns of FROM items that RETURNING names. RETURNING sees `t.<i>` (new values) and `from.<i>`.
+#[derive(Clone, Debug)]
+pub struct BoundUpdate {
+    pub target: Oid,
+    pub source: LogicalPlan,
+    /// Places in the visible columns that are assigned.
+    pub assigned: Vec<usize>,
+    pub returning: Option<BoundReturning>,
+    /// When there is no FROM and no subquery: the WHERE condition and the assignments over columns `t.<i>`, for the point path.
+    pub simple: Option<SimpleChange>,
+}
+
+/// DELETE: the source gives the row key, the row version, the old visible columns, then the columns of USING items that RETURNING names.
+/// RETURNING sees `t.<i>` (old values) and `from.<i>`.
+#[derive(Clone, Debug)]
+pub struct BoundDelete {
+    pub target: Oid,
+    pub source: LogicalPlan,
+    pub returning: Option<BoundReturning>,
+    pub simple: Option<SimpleChange>,
+}
+
+/// A change of one table by a condition over its own columns.
+#[derive(Clone, Debug)]
+pub struct SimpleChange {
+    pub filter: Option<Expr>,
+    /// (place in the visible columns, new value); empty for DELETE.
+    pub assignments: Vec<(usize, Expr)>,
+}
+
+/// `SELECT … FROM one table WHERE …` without aggregates, windows, subqueries, DISTINCT or grouping: what the point path may take.
+/// Columns are named `t.<i>`.
+#[derive(Clone, Debug)]
+pub struct SimpleSelect {
+    pub relation: Oid,
+    pub filter: Option<Expr>,
+    pub outputs: Vec<Expr>,
+    /// ORDER BY over columns of the table: (place in the visible columns, descending, nulls first).
+    pub order_by: Vec<(usize, bool, bool)>,
+    pub limit: Option<Expr>,
+    pub offset: Option<Expr>,
+}
+
+/// A statement, bound. Statements without expressions stay as the parser left them: whoever executes them reads the tree.
+#[derive(Clone, Debug)]
+pub enum BoundStatement {
+    Query {
+        query: BoundQuery,
+        /// Present when the statement has that simple shape.
+        simple: Option<Box<SimpleSelect>>,
+    },
+    Insert(Box<BoundInsert>),
+    Update(Box<BoundUpdate>),
+    Delete(Box<BoundDelete>),
+    /// EXPLAIN of a statement.
+    Explain { analyze: bool, verbose: bool, statement: Box<BoundStatement> },
+    /// DDL, COPY, transaction control, SET, SHOW, …
+    Utility(Box<Statement>),
+    /// No statement at all.
+    Empty,
+}
+
+/// A bound statement with its parameters' types.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    pub statement: BoundStatement,
+    pub parameters: Vec<SqlType>,
+    /// Notices that binding has for the client.
+    pub notices: Vec<Report>,
+}

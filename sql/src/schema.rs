@@ -1,0 +1,70 @@
+//! What the binder asks of a catalog.
+
+use std::sync::Arc;
+
+use common::ids::Oid;
+use common::types::SqlType;
+use datafusion::logical_expr::TableSource;
+
+/// A column of a relation, as SQL sees it.
+#[derive(Clone, Debug)]
+pub struct ColumnInfo {
+    pub name: String,
+    pub ty: SqlType,
+    pub not_null: bool,
+    pub attnum: i16,
+    /// SQL text of the default.
+    pub default: Option<String>,
+}
+
+/// What kind of relation a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RelationKind {
+    Table,
+    /// Rows come from somewhere else (pg_catalog, information_schema, partita); it cannot be written.
+    SystemView,
+}
+
+/// A unique key of a table: what ON CONFLICT may name.
+#[derive(Clone, Debug)]
+pub struct UniqueKey {
+    /// The constraint's or index's oid.
+    pub oid: Oid,
+    pub name: String,
+    pub is_primary: bool,
+    pub attnums: Vec<i16>,
+}
+
+/// A relation in the FROM clause or the target of a change.
+#[derive(Clone)]
+pub struct RelationInfo {
+    pub oid: Oid,
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// The visible columns, in order.
+    pub columns: Vec<ColumnInfo>,
+    pub unique_keys: Vec<UniqueKey>,
+    /// (name, SQL text) of the CHECK constraints.
+    pub checks: Vec<(String, String)>,
+    /// The provider. Its schema has the visible columns under their names, in order; a table's has two more at the end:
+    /// [`ROW_KEY`] (Binary: the row's encoded key) and [`ROW_VERSION`] (UInt64: the commit timestamp that wrote it).
+    pub source: Arc<dyn TableSource>,
+}
+
+/// Name of the hidden column with a row's encoded key.
+pub const ROW_KEY: &str = "\u{1}row_key";
+/// Name of the hidden column with a row's version.
+pub const ROW_VERSION: &str = "\u{1}row_version";
+
+/// A catalog at one version.
+pub trait CatalogView: Send + Sync {
+    /// The relation of that name in that schema.
+    fn relation(&self, schema: &str, name: &str) -> Option<Arc<RelationInfo>>;
+    /// Whether a schema of that name exists.
+    fn schema_exists(&self, schema: &str) -> bool;
+    /// The name of a relation (schema, name) by oid: for regclass and error messages.
+    fn relation_by_oid(&self, oid: Oid) -> Option<(String, String)>;
+    /// The oid of a relation or index of that name in that schema: for regclass.
+    fn relation_oid(&self, schema: &str, name: &str) -> Option<Oid>;
+}

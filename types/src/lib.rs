@@ -1,0 +1,13 @@
+//! PostgreSQL's values without a plan: their text and binary forms, and what can be computed with them one at a time.
+//!
+//! - [`text_input`], [`text_output`]: the forms that `SELECT` prints and literals have.
+//! - [`binary`]: the binary forms of the wire protocol and of COPY BINARY.
+//! - [`format_settings`]: the session settings that these depend on (time zone, DateStyle, …).
+//! - `datetime`, `interval_text`, `decimal`, `json`, `pattern`, …: arithmetic and formatting, one concept a file.
+//! - `copy`: rows of COPY in text, csv and binary.
+//!
+//! Invariant: pure functions; the time zone database is the only table read. DataFusion is not known here: `functions` lifts these to
+//! columns.
+
+pub mod error;
+pub mod format_settings;
