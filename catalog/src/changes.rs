@@ -1,0 +1,47 @@
+//! What a proposal consists of. A list of changes takes effect as a whole, as one new version.
+
+use bytes::Bytes;
+use common::ids::{Oid, RelationId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CatalogError;
+use crate::objects::{Index, PartitionMap, Schema, Table, Worker};
+
+/// One change.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Change {
+    CreateSchema(Schema),
+    /// An empty one: what is in it is dropped by changes before this one.
+    DropSchema(Oid),
+    CreateTable(Table),
+    /// A new definition of a table that exists.
+    AlterTable(Table),
+    /// The table, its indexes, and their key spaces.
+    DropTable(Oid),
+    /// The table gets to know it by this change too.
+    CreateIndex(Index),
+    AlterIndex(Index),
+    DropIndex(Oid),
+    /// How a relation is cut and who owns the parts: of a new relation, or in place of the former map.
+    PutPartitionMap(PartitionMap),
+    /// A key space that nothing names any more.
+    DropStorage(RelationId),
+    PutWorker(Worker),
+}
+
+impl Change {
+    /// Whether plans depend on it; the coming and going of workers does not stop a schema change.
+    pub(crate) fn is_schema_change(&self) -> bool {
+        !matches!(self, Self::PutWorker(_))
+    }
+}
+
+/// Changes as they travel.
+pub fn serialize(changes: &[Change]) -> Bytes {
+    rmp_serde::to_vec(changes).expect("plain data always serialises").into()
+}
+
+/// Reads what [`serialize`] wrote.
+pub fn deserialize(bytes: &[u8]) -> Result<Vec<Change>, CatalogError> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}

@@ -1,0 +1,323 @@
+//! An immutable snapshot of the whole catalog, and the pure step to the next one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::ids::{CatalogVersion, Oid, RelationId, WorkerId};
+use partition::bounds::Bounds;
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Change;
+use crate::error::CatalogError;
+use crate::objects::{Index, IndexScope, PartitionMap, Schema, Table, Worker, WorkerState};
+
+/// The schema that exists from the beginning, with PostgreSQL's oid for it.
+pub const PUBLIC_SCHEMA: Oid = Oid(2200);
+/// Dropped key spaces that are remembered for workers that were away.
+const DROPPED_MAX: usize = 100_000;
+
+/// The part of a state that is stored and sent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Contents {
+    pub(crate) version: CatalogVersion,
+    /// The version of the last change that plans depend on.
+    pub(crate) schema_version: CatalogVersion,
+    pub(crate) schemas: BTreeMap<Oid, Arc<Schema>>,
+    pub(crate) tables: BTreeMap<Oid, Arc<Table>>,
+    pub(crate) indexes: BTreeMap<Oid, Arc<Index>>,
+    pub(crate) maps: BTreeMap<RelationId, Arc<PartitionMap>>,
+    pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
+    /// Key spaces that are gone, with the version that dropped them.
+    pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
+}
+
+/// A catalog at one version.
+#[derive(Clone, Debug)]
+pub struct CatalogState {
+    contents: Contents,
+    /// Tables and indexes share one name space in each schema.
+    relations: HashMap<(Oid, String), Oid>,
+    schemas_by_name: HashMap<String, Oid>,
+    bounds: HashMap<RelationId, Arc<Bounds>>,
+    /// Which table a key space belongs to, be it its rows or one of its indexes.
+    tables_by_storage: HashMap<RelationId, Oid>,
+}
+
+impl CatalogState {
+    /// The state of a new cluster.
+    pub fn new() -> Self {
+        let mut contents = Contents { version: CatalogVersion(1), ..Contents::default() };
+        contents.schemas.insert(PUBLIC_SCHEMA, Arc::new(Schema { oid: PUBLIC_SCHEMA, name: "public".to_owned() }));
+        Self::from_contents(contents)
+    }
+
+    pub(crate) fn from_contents(contents: Contents) -> Self {
+        let mut relations = HashMap::new();
+        let mut tables_by_storage = HashMap::new();
+        for table in contents.tables.values() {
+            relations.insert((table.schema, table.name.clone()), table.oid);
+            tables_by_storage.insert(table.storage, table.oid);
+        }
+        for index in contents.indexes.values() {
+            relations.insert((index.schema, index.name.clone()), index.oid);
+            tables_by_storage.insert(index.storage, index.table);
+        }
+        let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
+        let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
+        Self { contents, relations, schemas_by_name, bounds, tables_by_storage }
+    }
+
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The state as it travels.
+    pub fn serialize(&self) -> Bytes {
+        rmp_serde::to_vec(&self.contents).expect("plain data always serialises").into()
+    }
+
+    /// Reads what [`Self::serialize`] wrote.
+    pub fn deserialize(bytes: &[u8]) -> Result<Self, CatalogError> {
+        Ok(Self::from_contents(rmp_serde::from_slice(bytes)?))
+    }
+
+    /// The number of this state.
+    pub fn version(&self) -> CatalogVersion {
+        self.contents.version
+    }
+
+    /// The number of the last state whose change plans depend on.
+    pub fn schema_version(&self) -> CatalogVersion {
+        self.contents.schema_version
+    }
+
+    /// A schema by oid.
+    pub fn schema(&self, oid: Oid) -> Option<&Arc<Schema>> {
+        self.contents.schemas.get(&oid)
+    }
+
+    /// A schema by name.
+    pub fn schema_named(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.schema(*self.schemas_by_name.get(name)?)
+    }
+
+    /// All schemas, by oid.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<Schema>> {
+        self.contents.schemas.values()
+    }
+
+    /// A table by oid.
+    pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
+        self.contents.tables.get(&oid).cloned()
+    }
+
+    /// A table by schema and name.
+    pub fn table_named(&self, schema: &str, name: &str) -> Option<Arc<Table>> {
+        self.table(self.relation_named(schema, name)?)
+    }
+
+    /// All tables, by oid.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.contents.tables.values()
+    }
+
+    /// An index by oid.
+    pub fn index(&self, oid: Oid) -> Option<Arc<Index>> {
+        self.contents.indexes.get(&oid).cloned()
+    }
+
+    /// An index by schema and name.
+    pub fn index_named(&self, schema: &str, name: &str) -> Option<Arc<Index>> {
+        self.index(self.relation_named(schema, name)?)
+    }
+
+    /// All indexes, by oid.
+    pub fn indexes(&self) -> impl Iterator<Item = &Arc<Index>> {
+        self.contents.indexes.values()
+    }
+
+    /// The indexes of a table, in order of creation.
+    pub fn indexes_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Arc<Index>> {
+        table.indexes.iter().filter_map(|oid| self.contents.indexes.get(oid))
+    }
+
+    /// The oid of a table or index.
+    pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
+        let schema = *self.schemas_by_name.get(schema)?;
+        self.relations.get(&(schema, name.to_owned())).copied()
+    }
+
+    /// The table to which a key space belongs: its rows, or an index of it.
+    pub fn table_of_storage(&self, storage: RelationId) -> Option<Arc<Table>> {
+        self.table(*self.tables_by_storage.get(&storage)?)
+    }
+
+    /// Who owns the parts of a relation; a local index has none of its own.
+    pub fn partition_map(&self, relation: RelationId) -> Option<Arc<PartitionMap>> {
+        self.contents.maps.get(&relation).cloned()
+    }
+
+    /// All partition maps.
+    pub fn partition_maps(&self) -> impl Iterator<Item = &Arc<PartitionMap>> {
+        self.contents.maps.values()
+    }
+
+    /// How a relation is cut.
+    pub fn bounds(&self, relation: RelationId) -> Option<Arc<Bounds>> {
+        self.bounds.get(&relation).cloned()
+    }
+
+    /// A worker by id.
+    pub fn worker(&self, id: WorkerId) -> Option<&Arc<Worker>> {
+        self.contents.workers.get(&id)
+    }
+
+    /// All workers, by id.
+    pub fn workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        self.contents.workers.values()
+    }
+
+    /// The workers that are up.
+    pub fn live_workers(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        self.workers().filter(|w| w.state == WorkerState::Up)
+    }
+
+    /// Key spaces that versions after `after` dropped.
+    pub fn dropped_since(&self, after: CatalogVersion) -> impl Iterator<Item = RelationId> + '_ {
+        self.contents.dropped.iter().filter(move |(_, version)| **version > after).map(|(relation, _)| *relation)
+    }
+
+    /// The next state: all of `changes`, or the reason why not.
+    pub fn apply(&self, changes: &[Change]) -> Result<Self, CatalogError> {
+        let mut next = self.contents.clone();
+        next.version.0 += 1;
+        let mut names = self.relations.clone();
+        for change in changes {
+            apply_one(&mut next, &mut names, change)?;
+            if change.is_schema_change() {
+                next.schema_version = next.version;
+            }
+        }
+        while next.dropped.len() > DROPPED_MAX {
+            next.dropped.pop_first();
+        }
+        Ok(Self::from_contents(next))
+    }
+}
+
+impl Default for CatalogState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn bounds_of(map: &PartitionMap) -> Bounds {
+    Bounds::new(map.partitions.iter().map(|p| p.lower.clone()).collect())
+}
+
+type Names = HashMap<(Oid, String), Oid>;
+
+fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<(), CatalogError> {
+    match names.insert((schema, name.to_owned()), oid) {
+        Some(other) if other != oid => Err(CatalogError::DuplicateRelation(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<(), CatalogError> {
+    match change {
+        Change::CreateSchema(schema) => {
+            if next.schemas.values().any(|s| s.name == schema.name) {
+                return Err(CatalogError::DuplicateSchema(schema.name.clone()));
+            }
+            next.schemas.insert(schema.oid, Arc::new(schema.clone()));
+        }
+        Change::DropSchema(oid) => {
+            let in_use = next.tables.values().any(|t| t.schema == *oid) || next.indexes.values().any(|i| i.schema == *oid);
+            let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+            if in_use {
+                return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
+            }
+        }
+        Change::CreateTable(table) => {
+            require(next.schemas.contains_key(&table.schema), table.schema)?;
+            claim_name(names, table.schema, &table.name, table.oid)?;
+            next.tables.insert(table.oid, Arc::new(table.clone()));
+        }
+        Change::AlterTable(table) => {
+            let old = next.tables.get(&table.oid).cloned().ok_or(CatalogError::MissingObject(table.oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+            claim_name(names, table.schema, &table.name, table.oid)?;
+            if old.storage != table.storage {
+                drop_storage(next, old.storage);
+            }
+            next.tables.insert(table.oid, Arc::new(table.clone()));
+        }
+        Change::DropTable(oid) => drop_table(next, names, *oid)?,
+        Change::CreateIndex(index) => {
+            claim_name(names, index.schema, &index.name, index.oid)?;
+            let mut table = next.tables.get(&index.table).map(|t| Table::clone(t)).ok_or(CatalogError::MissingObject(index.table))?;
+            if !table.indexes.contains(&index.oid) {
+                table.indexes.push(index.oid);
+            }
+            next.tables.insert(table.oid, Arc::new(table));
+            next.indexes.insert(index.oid, Arc::new(index.clone()));
+        }
+        Change::AlterIndex(index) => {
+            let old = next.indexes.get(&index.oid).cloned().ok_or(CatalogError::MissingObject(index.oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+            claim_name(names, index.schema, &index.name, index.oid)?;
+            if old.storage != index.storage {
+                drop_storage(next, old.storage);
+            }
+            next.indexes.insert(index.oid, Arc::new(index.clone()));
+        }
+        Change::DropIndex(oid) => drop_index(next, names, *oid)?,
+        Change::PutPartitionMap(map) => {
+            next.maps.insert(map.relation, Arc::new(map.clone()));
+        }
+        Change::DropStorage(relation) => drop_storage(next, *relation),
+        Change::PutWorker(worker) => {
+            next.workers.insert(worker.id, Arc::new(worker.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn require(there: bool, oid: Oid) -> Result<(), CatalogError> {
+    if there { Ok(()) } else { Err(CatalogError::MissingObject(oid)) }
+}
+
+fn drop_storage(next: &mut Contents, relation: RelationId) {
+    next.maps.remove(&relation);
+    next.dropped.insert(relation, next.version);
+}
+
+fn drop_table(next: &mut Contents, names: &mut Names, oid: Oid) -> Result<(), CatalogError> {
+    let table = next.tables.get(&oid).cloned().ok_or(CatalogError::MissingObject(oid))?;
+    for index in &table.indexes {
+        drop_index(next, names, *index)?;
+    }
+    next.tables.remove(&oid);
+    names.remove(&(table.schema, table.name.clone()));
+    drop_storage(next, table.storage);
+    Ok(())
+}
+
+fn drop_index(next: &mut Contents, names: &mut Names, oid: Oid) -> Result<(), CatalogError> {
+    let index = next.indexes.remove(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    names.remove(&(index.schema, index.name.clone()));
+    if let Some(table) = next.tables.get(&index.table) {
+        let mut table = Table::clone(table);
+        table.indexes.retain(|i| *i != oid);
+        next.tables.insert(table.oid, Arc::new(table));
+    }
+    drop_storage(next, index.storage);
+    Ok(())
+}
+
+/// Whether an index's key space is cut by its own map.
+pub fn has_own_map(index: &Index) -> bool {
+    matches!(index.scope, IndexScope::Global { .. })
+}
