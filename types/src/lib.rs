@@ -9,5 +9,20 @@
 //! Invariant: pure functions; the time zone database is the only table read. DataFusion is not known here: `functions` lifts these to
 //! columns.
 
+mod array_text;
+pub mod binary;
+pub mod calendar;
+pub mod datetime_parse;
+pub mod datetime_print;
+mod datetime_tokens;
+pub mod decimal;
 pub mod error;
 pub mod format_settings;
+pub mod interval_text;
+pub mod json_parse;
+pub mod settings_text;
+pub mod text_input;
+pub mod text_output;
+pub mod typmod;
+pub mod zone;
+mod zone_abbreviations;
