@@ -3,6 +3,7 @@
 //! Fields are taken in the order in which they come; what a number means depends on which fields are already there and, for the
 //! ambiguous ones, on DateStyle's order. The set of fields seen is a bit mask; a field that comes twice is an error.
 
+use chrono_tz::Tz;
 use common::sqlstate::SqlState;
 
 use crate::calendar::{
@@ -13,6 +14,7 @@ use crate::datetime_tokens::{FieldError, Keyword, Look, Token, Unit, fraction_mi
 use crate::error::ValueError;
 use crate::format_settings::{DateOrder, FormatSettings, TimeZone};
 use crate::zone::{self, ZoneWord};
+use crate::zone_abbreviations::{self, Meaning};
 
 const YEAR: u32 = 1;
 const MONTH: u32 = 1 << 1;
@@ -38,6 +40,8 @@ enum ZoneField {
     /// Seconds east.
     Offset(i64),
     Zone(TimeZone),
+    /// An abbreviation whose meaning changed with time, by its upper-case name.
+    Abbreviation(Tz, &'static str),
 }
 
 /// What a text turned out to be.
@@ -142,7 +146,7 @@ impl<'a> Decoder<'a> {
             if time_overflows(self.hour, self.minute, self.second, self.micros) {
                 return Err(FieldError::FieldOverflow);
             }
-            if !self.has(TIME) || self.has(DST_AFTER_ZONE) && matches!(self.zone, Some(ZoneField::Zone(_)) | None) {
+            if !self.has(TIME) || self.has(DST_AFTER_ZONE) && !matches!(self.zone, Some(ZoneField::Offset(_))) {
                 return Err(FieldError::BadFormat);
             }
             // Without a date nobody can tell whether such a zone has summer time.
@@ -151,7 +155,7 @@ impl<'a> Decoder<'a> {
                 _ => Ok(()),
             };
         }
-        if !self.has(DATE) || self.has(DST_AFTER_ZONE) && matches!(self.zone, Some(ZoneField::Zone(_)) | None) {
+        if !self.has(DATE) || self.has(DST_AFTER_ZONE) && !matches!(self.zone, Some(ZoneField::Offset(_))) {
             return Err(FieldError::BadFormat);
         }
         Ok(())
@@ -451,10 +455,11 @@ impl<'a> Decoder<'a> {
             Keyword::DaylightSaving => {
                 match &mut self.zone {
                     Some(ZoneField::Offset(offset)) => *offset += 3600,
-                    Some(ZoneField::Zone(_)) | None => {}
+                    Some(ZoneField::Zone(_) | ZoneField::Abbreviation(..)) | None => {}
                 }
                 Ok(DST_AFTER_ZONE)
             }
+            Keyword::Weekday if self.time_only => Err(FieldError::BadFormat),
             Keyword::Weekday => Ok(WEEKDAY),
             Keyword::Am | Keyword::Pm => {
                 self.pm = Some(meaning == Keyword::Pm);
@@ -519,14 +524,14 @@ impl<'a> Decoder<'a> {
     }
 
     fn zone_abbreviation(&mut self, text: &str) -> Option<u32> {
-        match crate::zone_abbreviations::find(text)? {
-            crate::zone_abbreviations::Meaning::Offset(offset, is_dst) => {
+        match zone_abbreviations::find(text)? {
+            Meaning::Offset(offset, is_dst) => {
                 self.zone = Some(ZoneField::Offset(i64::from(offset)));
                 Some(if is_dst { ZONE | DST_ZONE } else { ZONE })
             }
-            crate::zone_abbreviations::Meaning::Zone(_) => match zone::find(text)? {
+            Meaning::Zone(_) => match zone::find(text)? {
                 ZoneWord::Zone(tz) => {
-                    self.zone = Some(ZoneField::Zone(TimeZone::Named(tz)));
+                    self.zone = Some(ZoneField::Abbreviation(tz, zone_abbreviations::name(text)?));
                     Some(ZONE)
                 }
                 ZoneWord::Offset(_) => None,
@@ -591,7 +596,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn has_one_offset(tz: chrono_tz::Tz) -> bool {
+fn has_one_offset(tz: Tz) -> bool {
     // A zone that had the same offset in every season of the last decades.
     let zone = TimeZone::Named(tz);
     let at = |year: i64, month: i64| zone::offset_at(zone, days_from_civil(year, month, 1) * DAY);
@@ -721,6 +726,10 @@ pub fn parse_timestamptz(text: &str, settings: &FormatSettings) -> Result<i64, V
     let instant = decoder.timestamp().and_then(|local| match decoder.zone {
         Some(ZoneField::Offset(offset)) => local.checked_sub(offset * SECOND),
         Some(ZoneField::Zone(zone)) => zone::to_utc(zone, local),
+        Some(ZoneField::Abbreviation(tz, name)) => {
+            let near = zone::to_utc(TimeZone::Named(tz), local)?;
+            local.checked_sub(i64::from(zone::offset_of_abbreviation(tz, name, near)) * SECOND)
+        }
         None => zone::to_utc(settings.time_zone, local),
     });
     instant.filter(|t| is_timestamp(*t)).ok_or_else(|| out_of_range("timestamp", text))

@@ -363,9 +363,6 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(());
         }
-        if matches!(self.peek(), Some(b'}' | b',' | b':')) {
-            return Err(self.unexpected("Expected array element or \"]\""));
-        }
         loop {
             element(self)?;
             match self.peek() {

@@ -70,7 +70,7 @@ pub fn offset_at(zone: TimeZone, utc_micros: i64) -> i32 {
 /// Offset, daylight saving and abbreviation at an instant.
 pub fn moment(zone: TimeZone, utc_micros: i64) -> Moment {
     match zone {
-        TimeZone::Fixed(offset) => Moment { offset, is_dst: false, abbreviation: numeric_abbreviation(offset) },
+        TimeZone::Fixed(offset) => Moment { offset, is_dst: false, abbreviation: clock_abbreviation(offset) },
         TimeZone::Named(tz) => {
             let found = tz.offset_from_utc_datetime(&covered(utc_micros));
             let offset = found.fix().local_minus_utc();
@@ -88,6 +88,27 @@ fn numeric_abbreviation(offset: i32) -> String {
     let sign = if offset < 0 { '-' } else { '+' };
     let (hours, minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
     if minutes == 0 { format!("{sign}{hours:02}") } else { format!("{sign}{hours:02}{minutes:02}") }
+}
+
+/// `+03`, `-03:30`, `+05:30:15`: what a fixed offset calls itself.
+pub(crate) fn clock_abbreviation(offset: i32) -> String {
+    let mut out = Vec::new();
+    crate::datetime_print::put_offset(offset, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The offset that an abbreviation has in a zone: the one that it stood for last before the instant, or else first after it. When the
+/// zone never used it, the zone's own offset.
+pub(crate) fn offset_of_abbreviation(tz: Tz, name: &str, utc_micros: i64) -> i32 {
+    /// Nobody keeps an abbreviation for a shorter time than this.
+    const STEP: i64 = 30 * DAY;
+    const STEPS_MAX: i64 = 1_500;
+    let zone = TimeZone::Named(tz);
+    let means = |steps: i64| {
+        let found = moment(zone, utc_micros.saturating_add(steps * STEP));
+        found.abbreviation.eq_ignore_ascii_case(name).then_some(found.offset)
+    };
+    (0..STEPS_MAX).find_map(|i| means(-i)).or_else(|| (1..STEPS_MAX).find_map(means)).unwrap_or_else(|| offset_at(zone, utc_micros))
 }
 
 /// The offset at a local time.

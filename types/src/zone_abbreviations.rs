@@ -19,6 +19,12 @@ pub(crate) fn find(name: &str) -> Option<Meaning> {
     ABBREVIATIONS.binary_search_by(|row| row.0.cmp(&upper)).ok().map(|at| ABBREVIATIONS[at].1)
 }
 
+/// The abbreviation as the table spells it.
+pub(crate) fn name(name: &str) -> Option<&'static str> {
+    let upper = name.to_ascii_uppercase();
+    ABBREVIATIONS.binary_search_by(|row| row.0.cmp(&upper)).ok().map(|at| ABBREVIATIONS[at].0)
+}
+
 #[rustfmt::skip]
 const ABBREVIATIONS: &[(&str, Meaning)] = &[
     ("ACDT", Offset(37_800, true)),
