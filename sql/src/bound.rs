@@ -27,6 +27,8 @@ pub struct BoundQuery {
 pub struct BoundReturning {
     pub expressions: Vec<Expr>,
     pub columns: Vec<OutputColumn>,
+    /// Types of the `from.<i>` columns, which stand at the end of the source's rows; empty for INSERT.
+    pub from_types: Vec<SqlType>,
 }
 
 /// What ON CONFLICT does.
@@ -118,6 +120,8 @@ pub enum BoundStatement {
     Delete(Box<BoundDelete>),
     /// EXPLAIN of a statement.
     Explain { analyze: bool, verbose: bool, statement: Box<BoundStatement> },
+    /// VACUUM and its like: the command tag.
+    Maintenance(&'static str),
     /// DDL, COPY, transaction control, SET, SHOW, …
     Utility(Box<Statement>),
     /// No statement at all.

@@ -1,12 +1,19 @@
 //! From SQL text to a typed logical plan with PostgreSQL's meaning. Knows no node and no disk.
 //!
+//! - [`parse`]: text to `sqlparser`'s syntax trees, with PostgreSQL's syntax errors. [`partition_clause`]: what Partita adds to the syntax.
 //! - [`schema`]: what the binder asks of a catalog ([`schema::CatalogView`]).
 //! - [`bound`]: what comes out ([`bound::BoundStatement`]).
-//! - `dialect`, `parse`: text to `sqlparser`'s syntax tree, with PostgreSQL's syntax errors.
-//! - `bind`: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML, DDL.
+//! - [`bind`]: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML.
 //!
 //! Invariant: every expression in a plan is fully cast by `functions`; columns have opaque unique names in the plan and the real names stand in
 //! [`bound::OutputColumn`] only, so that duplicate output names are no problem.
 
+pub mod bind;
 pub mod bound;
+mod dialect;
+pub mod error;
+pub mod parse;
+pub mod partition_clause;
 pub mod schema;
+
+pub use bind::{bind, bind_expression};

@@ -68,3 +68,24 @@ pub trait CatalogView: Send + Sync {
     /// The oid of a relation or index of that name in that schema: for regclass.
     fn relation_oid(&self, schema: &str, name: &str) -> Option<Oid>;
 }
+
+/// A catalog without any relation: for expressions that stand for themselves.
+pub(crate) struct NoCatalog;
+
+impl CatalogView for NoCatalog {
+    fn relation(&self, _schema: &str, _name: &str) -> Option<Arc<RelationInfo>> {
+        None
+    }
+
+    fn schema_exists(&self, _schema: &str) -> bool {
+        false
+    }
+
+    fn relation_by_oid(&self, _oid: Oid) -> Option<(String, String)> {
+        None
+    }
+
+    fn relation_oid(&self, _schema: &str, _name: &str) -> Option<Oid> {
+        None
+    }
+}

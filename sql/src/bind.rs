@@ -1,0 +1,153 @@
+//! From syntax trees to typed logical plans.
+//!
+//! A [`Binder`] binds one statement. Queries become a [`relation::Relation`]: a plan and its output columns, each a column of an opaque unique name
+//! (`q3.0`) with its SQL type. Names of the SQL text exist in [`scope`]s only, while a query is bound.
+//!
+//! | file | what it binds |
+//! | --- | --- |
+//! | `query` | WITH, set operations, ORDER BY and LIMIT around them |
+//! | `select` | one SELECT: from, where, grouping, windows, distinct, order |
+//! | `from_clause` | FROM items and joins |
+//! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
+//! | `grouping` | the step from rows to groups |
+//! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
+//! | `simple` | recognises statements for the point path |
+//! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
+
+use std::cell::Cell;
+
+use common::types::SqlType;
+use datafusion::logical_expr::Expr;
+use functions::context::{ExprContext, ParameterTypes, SessionSettings};
+use functions::resolve;
+use functions::typed_expr::TypedExpr;
+use sqlparser::ast::{Ident, Statement};
+
+use crate::bound::{Bound, BoundStatement};
+use crate::error::{BindError, Result};
+use crate::parse::{self, ParsedStatement, Syntax};
+use crate::schema::CatalogView;
+
+mod call;
+mod change;
+mod ctes;
+mod environment;
+mod expression;
+mod from_clause;
+mod grouping;
+mod insert;
+mod literal;
+mod operators;
+mod output_name;
+mod query;
+mod relation;
+mod returning;
+mod scope;
+mod select;
+mod simple;
+mod subquery;
+pub mod type_name;
+
+use environment::Environment;
+use scope::Scope;
+
+/// Binds one statement.
+pub(crate) struct Binder<'a> {
+    view: &'a dyn CatalogView,
+    settings: &'a SessionSettings,
+    parameters: &'a ParameterTypes,
+    /// The text that positions count in.
+    source: &'a str,
+    next_id: Cell<usize>,
+}
+
+/// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
+pub fn bind(
+    statement: &ParsedStatement,
+    view: &dyn CatalogView,
+    settings: &SessionSettings,
+    declared: Vec<Option<SqlType>>,
+) -> Result<Bound> {
+    let parameters = ParameterTypes::new(declared);
+    let binder = Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0) };
+    let bound = match &statement.syntax {
+        Syntax::Empty => BoundStatement::Empty,
+        Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
+        Syntax::Statement(tree) => binder.statement(tree)?,
+    };
+    Ok(Bound { statement: bound, parameters: parameters.decided(), notices: Vec::new() })
+}
+
+/// Binds one expression over named columns, which become `t.<i>`, and casts it to `ty` as an assignment does: defaults, checks, partition bounds.
+pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
+    let tree = parse::parse_expression(text)?;
+    let parameters = ParameterTypes::default();
+    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let scope = Scope::of_row("t", columns);
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
+    Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) fn cx(&self) -> ExprContext<'a> {
+        ExprContext { settings: self.settings, parameters: self.parameters }
+    }
+
+    /// A name that no other relation of the statement has.
+    pub(crate) fn unique(&self, prefix: &str) -> String {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        format!("{prefix}{id}")
+    }
+
+    /// Where an identifier stands in the text.
+    pub(crate) fn position(&self, ident: &Ident) -> Option<u32> {
+        parse::position_of(ident.span.start, self.source)
+    }
+
+    /// An error at the place of an identifier.
+    pub(crate) fn error_at(&self, ident: &Ident, error: BindError) -> BindError {
+        error.at(self.position(ident))
+    }
+
+    fn statement(&self, tree: &Statement) -> Result<BoundStatement> {
+        Ok(match tree {
+            Statement::Query(query) => self.query_statement(query)?,
+            Statement::Insert(insert) => BoundStatement::Insert(Box::new(self.insert(insert)?)),
+            Statement::Update(update) => BoundStatement::Update(Box::new(self.update(update)?)),
+            Statement::Delete(delete) => BoundStatement::Delete(Box::new(self.delete(delete)?)),
+            Statement::Merge { .. } => return Err(BindError::unsupported("MERGE")),
+            Statement::Explain { analyze, verbose, statement, options, .. } => {
+                let (analyze, verbose) = explain_options(*analyze, *verbose, options.as_deref().unwrap_or_default())?;
+                BoundStatement::Explain { analyze, verbose, statement: Box::new(self.statement(statement)?) }
+            }
+            other => BoundStatement::Utility(Box::new(other.clone())),
+        })
+    }
+}
+
+fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::ast::UtilityOption]) -> Result<(bool, bool)> {
+    for option in options {
+        let on = !matches!(option.arg.as_ref().map(ToString::to_string).as_deref(), Some("false" | "off" | "0" | "FALSE" | "OFF"));
+        match option.name.value.to_ascii_lowercase().as_str() {
+            "analyze" => analyze = on,
+            "verbose" => verbose = on,
+            "format" => match option.arg.as_ref().map(|a| a.to_string().to_ascii_lowercase()).as_deref() {
+                Some("text") | None => {}
+                Some(other) => return Err(BindError::unsupported(format!("EXPLAIN (FORMAT {})", other.to_ascii_uppercase()))),
+            },
+            "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
+            other => {
+                let message = format!("unrecognized EXPLAIN option \"{other}\"");
+                return Err(BindError::new(common::sqlstate::SqlState::SYNTAX_ERROR, message));
+            }
+        }
+    }
+    Ok((analyze, verbose))
+}
+
+/// Whether an expression has a subquery somewhere.
+pub(crate) fn has_subquery(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))).unwrap_or(true)
+}

@@ -1,0 +1,257 @@
+//! Expressions.
+
+use common::sqlstate::SqlState;
+use common::types::Scalar;
+use datafusion::logical_expr::{Case, Expr};
+use functions::context::CastContext;
+use functions::resolve;
+use functions::typed_expr::TypedExpr;
+use sqlparser::ast::{AccessExpr, CaseWhen, CastKind, Expr as Tree, Ident, Subscript};
+
+use super::Binder;
+use super::environment::Environment;
+use super::scope::folded;
+use super::select::missing_from;
+use crate::error::{BindError, Result};
+
+impl Binder<'_> {
+    pub(crate) fn expression(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
+        match tree {
+            Tree::Value(value) => self.literal(&value.value),
+            Tree::Identifier(ident) => self.column(ident, env),
+            Tree::CompoundIdentifier(parts) => self.qualified_column(parts, env),
+            Tree::BinaryOp { left, op, right } => self.binary(left, op, right, env),
+            Tree::UnaryOp { op, expr } => self.unary(*op, expr, env),
+            Tree::Nested(inner) => self.expression(inner, env),
+            Tree::Function(function) => self.function(function, env),
+            Tree::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let value = self.expression(expr, env)?;
+                self.cast_to(value, super::type_name::sql_type(data_type)?)
+            }
+            Tree::TypedString(typed) => self.typed_string(typed),
+            Tree::Interval(interval) => self.interval(interval),
+            Tree::Case { operand, conditions, else_result, .. } => self.case(operand.as_deref(), conditions, else_result.as_deref(), env),
+            Tree::Subquery(query) => self.scalar_subquery(query, env),
+            Tree::Exists { subquery, negated } => self.exists(subquery, *negated, env),
+            Tree::InSubquery { expr, subquery, negated } => {
+                let left = match expr.as_ref() {
+                    Tree::Tuple(entries) => entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?,
+                    single => vec![self.expression(single, env)?],
+                };
+                self.in_subquery(left, subquery, *negated, env)
+            }
+            _ => self.predicate(tree, env),
+        }
+    }
+
+    /// Predicates with a syntax of their own.
+    fn predicate(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
+        match tree {
+            Tree::InList { expr, list, negated } => self.in_list(expr, list, *negated, env),
+            Tree::Between { expr, negated, low, high } => self.between(expr, low, high, *negated, env),
+            Tree::IsNull(inner) => self.is_null(inner, false, env),
+            Tree::IsNotNull(inner) => self.is_null(inner, true, env),
+            Tree::IsTrue(inner) => self.truth(inner, Expr::IsTrue, "IS TRUE", env),
+            Tree::IsNotTrue(inner) => self.truth(inner, Expr::IsNotTrue, "IS NOT TRUE", env),
+            Tree::IsFalse(inner) => self.truth(inner, Expr::IsFalse, "IS FALSE", env),
+            Tree::IsNotFalse(inner) => self.truth(inner, Expr::IsNotFalse, "IS NOT FALSE", env),
+            Tree::IsUnknown(inner) => self.truth(inner, Expr::IsUnknown, "IS UNKNOWN", env),
+            Tree::IsNotUnknown(inner) => self.truth(inner, Expr::IsNotUnknown, "IS NOT UNKNOWN", env),
+            Tree::IsDistinctFrom(left, right) => self.is_distinct(left, right, false, env),
+            Tree::IsNotDistinctFrom(left, right) => self.is_distinct(left, right, true, env),
+            Tree::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, escape_char.as_deref(), env)
+            }
+            Tree::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, escape_char.as_deref(), env)
+            }
+            Tree::SimilarTo { negated, expr, pattern, escape_char } => self.similar(expr, pattern, escape_char.as_deref(), *negated, env),
+            Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, compare_op, right, false, env),
+            Tree::AllOp { left, compare_op, right } => self.any_all(left, compare_op, right, true, env),
+            Tree::AtTimeZone { timestamp, time_zone } => self.at_time_zone(timestamp, time_zone, env),
+            Tree::Collate { expr, collation } => self.collate(expr, collation, env),
+            Tree::Array(array) => {
+                let elements = array.elem.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?;
+                Ok(resolve::array_constructor(&self.cx(), elements)?)
+            }
+            Tree::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, env),
+            Tree::Extract { .. }
+            | Tree::Ceil { .. }
+            | Tree::Floor { .. }
+            | Tree::Position { .. }
+            | Tree::Substring { .. }
+            | Tree::Trim { .. }
+            | Tree::Overlay { .. } => self.special_call(tree, env),
+            Tree::Tuple(_) => Err(BindError::unsupported("a row as a value")),
+            other => Err(BindError::unsupported(format!("the expression {other}"))),
+        }
+    }
+
+    fn is_null(&self, tree: &Tree, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
+        let entries = match tree {
+            Tree::Tuple(entries) => entries.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let mut all: Option<Expr> = None;
+        for entry in entries {
+            let value = resolve::settle_unknown(&self.cx(), self.expression(entry, env)?)?.expr;
+            let test = if negated { value.is_not_null() } else { value.is_null() };
+            all = Some(match all {
+                None => test,
+                Some(before) => before.and(test),
+            });
+        }
+        Ok(TypedExpr::new(all.unwrap_or_else(|| datafusion::logical_expr::lit(true)), Scalar::Bool))
+    }
+
+    fn truth(&self, tree: &Tree, test: fn(Box<Expr>) -> Expr, name: &str, env: &Environment<'_>) -> Result<TypedExpr> {
+        let bound = self.expression(tree, env)?;
+        let value = resolve::to_boolean(&self.cx(), bound, name)?;
+        Ok(TypedExpr::new(test(Box::new(value.expr)), Scalar::Bool))
+    }
+
+    fn case(&self, operand: Option<&Tree>, conditions: &[CaseWhen], otherwise: Option<&Tree>, env: &Environment<'_>) -> Result<TypedExpr> {
+        let cx = self.cx();
+        let operand = operand.map(|tree| self.expression(tree, env)).transpose()?;
+        let mut whens = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for when in conditions {
+            let condition = self.expression(&when.condition, env)?;
+            whens.push(match &operand {
+                Some(operand) => resolve::binary_operator(&cx, "=", operand.clone(), condition)?,
+                None => resolve::to_boolean(&cx, condition, "CASE/WHEN")?,
+            });
+            results.push(self.expression(&when.result, env)?);
+        }
+        if let Some(otherwise) = otherwise {
+            results.push(self.expression(otherwise, env)?);
+        }
+        // PostgreSQL looks at ELSE first when it chooses the type.
+        let mut candidates = results.clone();
+        if otherwise.is_some() {
+            candidates.rotate_right(1);
+        }
+        let ty = resolve::common_type(&cx, &candidates, "CASE")?;
+        let mut cast = Vec::with_capacity(results.len());
+        for result in results {
+            cast.push(resolve::cast(&cx, result, ty, CastContext::Implicit)?);
+        }
+        let otherwise = if otherwise.is_some() { cast.pop() } else { None };
+        let model = cast.first().cloned();
+        let when_then_expr = whens.into_iter().zip(cast).map(|(w, r)| (Box::new(w.expr), Box::new(r.expr))).collect();
+        let otherwise = match otherwise {
+            Some(otherwise) => otherwise.expr,
+            None => resolve::literal(&common::datum::Datum::Null, ty).expr,
+        };
+        let expr = Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(otherwise)) });
+        Ok(match model {
+            Some(model) => TypedExpr { expr, ty, ..model },
+            None => TypedExpr::new(expr, ty),
+        })
+    }
+
+    fn collate(&self, tree: &Tree, collation: &sqlparser::ast::ObjectName, env: &Environment<'_>) -> Result<TypedExpr> {
+        let parts = super::from_clause::name_parts(collation)?;
+        match parts.last().map(String::as_str) {
+            Some("C" | "POSIX" | "default" | "ucs_basic" | "C.UTF-8" | "C.utf8") => self.expression(tree, env),
+            Some(other) => Err(BindError::unsupported(format!("collation \"{other}\""))),
+            None => self.expression(tree, env),
+        }
+    }
+
+    fn access(&self, root: &Tree, chain: &[AccessExpr], env: &Environment<'_>) -> Result<TypedExpr> {
+        let mut value = self.expression(root, env)?;
+        for access in chain {
+            value = match access {
+                AccessExpr::Subscript(Subscript::Index { index }) => {
+                    let index = self.expression(index, env)?;
+                    resolve::subscript(&self.cx(), value, index)?
+                }
+                AccessExpr::Subscript(Subscript::Slice { .. }) => return Err(BindError::unsupported("an array slice")),
+                AccessExpr::Dot(_) => return Err(BindError::unsupported("a field of a composite value")),
+            };
+        }
+        Ok(value)
+    }
+
+    fn column(&self, ident: &Ident, env: &Environment<'_>) -> Result<TypedExpr> {
+        let name = folded(ident);
+        let found = self.find(env, |scope| Ok(scope.column(&name)?.cloned())).map_err(|e| self.error_at(ident, e))?;
+        match found {
+            Some(value) => Ok(value),
+            None if ident.quote_style.is_none() && is_bare_function(&name) => self.bare_function(&name),
+            None => {
+                let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+                Err(self.error_at(ident, error))
+            }
+        }
+    }
+
+    fn qualified_column(&self, parts: &[Ident], env: &Environment<'_>) -> Result<TypedExpr> {
+        let names: Vec<String> = parts.iter().map(folded).collect();
+        let (schema, table, column) = match names.as_slice() {
+            [table, column] => (None, table, column),
+            [schema, table, column] => (Some(schema.as_str()), table, column),
+            [_, schema, table, column] => (Some(schema.as_str()), table, column),
+            _ => return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("improper qualified name: {}", names.join(".")))),
+        };
+        let mut table_found = false;
+        let found = self.find(env, |scope| {
+            let Some(item) = scope.table(schema, table)? else { return Ok(None) };
+            table_found = true;
+            Ok(item.columns.iter().find(|c| c.name == *column).cloned())
+        });
+        let first = &parts[0];
+        match found.map_err(|e| self.error_at(first, e))? {
+            Some(value) => Ok(value),
+            None if table_found => {
+                let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{column} does not exist"));
+                Err(self.error_at(first, error))
+            }
+            None => Err(self.error_at(first, missing_from(table))),
+        }
+    }
+
+    /// Looks in this query's scope, then in the enclosing ones'.
+    fn find(
+        &self,
+        env: &Environment<'_>,
+        mut look: impl FnMut(&super::scope::Scope) -> Result<Option<super::scope::ScopeColumn>>,
+    ) -> Result<Option<TypedExpr>> {
+        if let Some(column) = look(env.scope)? {
+            return Ok(Some(column.value));
+        }
+        let mut outer = env.outer;
+        while let Some(enclosing) = outer {
+            if let Some(column) = look(enclosing.scope)? {
+                let reference = super::subquery::outer_reference(&column);
+                env.note_references([reference.clone()]);
+                return Ok(Some(TypedExpr { expr: reference, ..column.value }));
+            }
+            outer = enclosing.outer;
+        }
+        Ok(None)
+    }
+
+    fn bare_function(&self, name: &str) -> Result<TypedExpr> {
+        Ok(resolve::call(&self.cx(), name, Vec::new(), false)?)
+    }
+}
+
+/// Functions that SQL writes without parentheses.
+fn is_bare_function(name: &str) -> bool {
+    matches!(
+        name,
+        "current_date"
+            | "current_time"
+            | "current_timestamp"
+            | "localtime"
+            | "localtimestamp"
+            | "current_user"
+            | "session_user"
+            | "current_role"
+            | "current_catalog"
+            | "current_schema"
+            | "user"
+    )
+}

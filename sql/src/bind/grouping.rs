@@ -1,0 +1,280 @@
+//! The step from rows to groups.
+//!
+//! Expressions are bound over the rows first; [`Binder::over_groups`] then replaces what equals a grouping expression by the group's column, and refuses
+//! any other column of the rows, unless its table is grouped by its primary key: then the column joins the grouping, which changes no group.
+
+use std::sync::Arc;
+
+use common::sqlstate::SqlState;
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use functions::resolve::{self, AggregateCall};
+use functions::typed_expr::TypedExpr;
+use sqlparser::ast::{Expr as Tree, GroupByExpr, Select, Value};
+
+use super::Binder;
+use super::environment::Environment;
+use super::query::output_by_number;
+use super::relation::Output;
+use super::scope::{Scope, folded};
+use super::select::result_column;
+use crate::error::{BindError, Result};
+
+/// A grouping expression.
+#[derive(Clone)]
+struct Key {
+    value: Expr,
+    /// The form by which values are compared; when it is another one, `shown` gives a value of the group.
+    compared: Expr,
+    shown: Option<Expr>,
+}
+
+/// GROUP BY.
+#[derive(Clone, Default)]
+pub(crate) struct Grouping {
+    keys: Vec<Key>,
+    /// GROUPING SETS: places in `keys`.
+    sets: Option<Vec<Vec<usize>>>,
+}
+
+impl Grouping {
+    /// The aggregation on a plan.
+    pub(crate) fn plan(&self, input: LogicalPlan, mut aggregates: Vec<Expr>) -> Result<LogicalPlan> {
+        let compared = |at: &usize| self.keys[*at].compared.clone();
+        let group: Vec<Expr> = match &self.sets {
+            None => self.keys.iter().map(|k| k.compared.clone()).collect(),
+            Some(sets) => {
+                let sets = sets.iter().map(|set| set.iter().map(compared).collect()).collect();
+                vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
+            }
+        };
+        for shown in self.keys.iter().filter_map(|k| k.shown.clone()) {
+            if !aggregates.contains(&shown) {
+                aggregates.push(shown);
+            }
+        }
+        Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), group, aggregates)?))
+    }
+}
+
+impl Key {
+    fn result(&self) -> Expr {
+        Expr::Column(result_column(self.shown.as_ref().unwrap_or(&self.compared)))
+    }
+}
+
+impl Binder<'_> {
+    /// Binds GROUP BY; `None` when there is none.
+    pub(crate) fn grouping(&self, select: &Select, outputs: &[Output], env: &Environment<'_>) -> Result<Option<Grouping>> {
+        let items = match &select.group_by {
+            GroupByExpr::Expressions(items, modifiers) if modifiers.is_empty() => items,
+            GroupByExpr::Expressions(..) => return Err(BindError::unsupported("GROUP BY … WITH")),
+            GroupByExpr::All(_) => return Err(BindError::unsupported("GROUP BY ALL")),
+        };
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let mut grouping = Grouping::default();
+        // The product of the items' sets; a plain item is a set of one.
+        let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
+        let mut has_sets = false;
+        for item in items {
+            let choices = self.group_item(item, outputs, env, &mut grouping, &mut has_sets)?;
+            sets = sets.iter().flat_map(|set| choices.iter().map(move |choice| merged(set, choice))).collect();
+        }
+        if has_sets {
+            grouping.sets = Some(sets);
+        }
+        Ok(Some(grouping))
+    }
+
+    fn group_item(
+        &self,
+        item: &Tree,
+        outputs: &[Output],
+        env: &Environment<'_>,
+        grouping: &mut Grouping,
+        has_sets: &mut bool,
+    ) -> Result<Vec<Vec<usize>>> {
+        let mut lists = |lists: &[Vec<Tree>]| -> Result<Vec<Vec<usize>>> {
+            let mut places = Vec::with_capacity(lists.len());
+            for list in lists {
+                let mut set = Vec::new();
+                for tree in list {
+                    if !matches!(tree, Tree::Tuple(parts) if parts.is_empty()) {
+                        set.extend(self.group_key(tree, outputs, env, grouping)?);
+                    }
+                }
+                places.push(set);
+            }
+            Ok(places)
+        };
+        Ok(match item {
+            Tree::GroupingSets(sets) => {
+                *has_sets = true;
+                lists(sets)?
+            }
+            Tree::Rollup(parts) => {
+                *has_sets = true;
+                let parts = lists(parts)?;
+                (0..=parts.len()).rev().map(|n| parts[..n].concat()).collect()
+            }
+            Tree::Cube(parts) => {
+                *has_sets = true;
+                let parts = lists(parts)?;
+                let width = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+                if width > 12 {
+                    return Err(BindError::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements"));
+                }
+                let chosen = |bits: usize| parts.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).flat_map(|(_, p)| p.clone()).collect();
+                (0..1usize << width).rev().map(chosen).collect()
+            }
+            Tree::Tuple(parts) if parts.is_empty() => vec![Vec::new()],
+            tree => vec![self.group_key(tree, outputs, env, grouping)?],
+        })
+    }
+
+    /// The places of a key, added where it is new; a parenthesised list is several keys.
+    fn group_key(&self, tree: &Tree, outputs: &[Output], env: &Environment<'_>, grouping: &mut Grouping) -> Result<Vec<usize>> {
+        let value = match tree {
+            Tree::Tuple(parts) => {
+                let mut places = Vec::new();
+                for part in parts {
+                    places.extend(self.group_key(part, outputs, env, grouping)?);
+                }
+                return Ok(places);
+            }
+            Tree::Nested(inner) => return self.group_key(inner, outputs, env, grouping),
+            Tree::Value(value) => match &value.value {
+                Value::Number(number, _) => output_by_number(outputs, number, "GROUP BY")?.value.clone(),
+                _ => return Err(BindError::new(SqlState::SYNTAX_ERROR, "non-integer constant in GROUP BY")),
+            },
+            Tree::Identifier(ident) if env.scope.column(&folded(ident))?.is_none() => {
+                let name = folded(ident);
+                match outputs.iter().find(|o| o.name == name) {
+                    Some(output) => output.value.clone(),
+                    None => self.expression(tree, &env.inside("GROUP BY", false, false))?,
+                }
+            }
+            tree => {
+                let inside = env.inside("GROUP BY", false, false);
+                let value = self.expression(tree, &inside)?;
+                env.absorb(&inside);
+                value
+            }
+        };
+        let holds_aggregate = value.expr.exists(|e| Ok(matches!(e, Expr::Column(c) if c.relation.is_none())))?;
+        if holds_aggregate {
+            return Err(BindError::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in GROUP BY"));
+        }
+        Ok(vec![self.add_key(value, grouping)?])
+    }
+
+    fn add_key(&self, value: TypedExpr, grouping: &mut Grouping) -> Result<usize> {
+        if let Some(at) = grouping.keys.iter().position(|k| k.value == value.expr) {
+            return Ok(at);
+        }
+        let cx = self.cx();
+        let original = value.expr.clone();
+        let value = resolve::settle_unknown(&cx, value)?;
+        let compared = resolve::group_key_expr(&cx, value.clone())?;
+        let shown = if compared.expr == value.expr {
+            None
+        } else {
+            let call = AggregateCall {
+                name: "min".into(),
+                args: vec![value],
+                star: false,
+                distinct: false,
+                order_by: Vec::new(),
+                filter: None,
+                within_group: false,
+            };
+            resolve::aggregate(&cx, call).ok().map(|shown| shown.expr)
+        };
+        grouping.keys.push(Key { value: original, compared: compared.expr, shown });
+        Ok(grouping.keys.len() - 1)
+    }
+
+    /// An expression over the rows as one over the groups.
+    pub(crate) fn over_groups(&self, expr: Expr, grouping: &mut Grouping, scope: &Scope) -> Result<Expr> {
+        let mut failure = None;
+        let rewritten = expr.transform_down(|e| {
+            if let Some(key) = grouping.keys.iter().find(|k| k.value == e) {
+                return Ok(Transformed::new(key.result(), true, TreeNodeRecursion::Jump));
+            }
+            if let Expr::Column(Column { relation: Some(relation), .. }) = &e
+                && !relation.table().starts_with('\u{1}')
+            {
+                return match self.ungrouped(&e, grouping, scope, false) {
+                    Ok(column) => Ok(Transformed::new(column, true, TreeNodeRecursion::Jump)),
+                    Err(error) => {
+                        failure = Some(error);
+                        Ok(Transformed::new(e, false, TreeNodeRecursion::Stop))
+                    }
+                };
+            }
+            if let Some(references) = outer_references(&e) {
+                for reference in references {
+                    let Expr::OuterReferenceColumn(_, column) = reference else { continue };
+                    let column = Expr::Column(column.clone());
+                    let is_ours = scope.tables.iter().flat_map(|t| &t.columns).any(|c| c.value.expr == column);
+                    if is_ours
+                        && !grouping.keys.iter().any(|k| k.value == column)
+                        && let Err(error) = self.ungrouped(&column, grouping, scope, true)
+                    {
+                        failure = Some(error);
+                    }
+                }
+            }
+            Ok(Transformed::no(e))
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(rewritten.data),
+        }
+    }
+
+    /// A column that is no grouping expression: fine when the primary key of its table is.
+    fn ungrouped(&self, column: &Expr, grouping: &mut Grouping, scope: &Scope, in_subquery: bool) -> Result<Expr> {
+        for table in &scope.tables {
+            let Some(found) = table.columns.iter().find(|c| c.value.expr == *column) else { continue };
+            let is_key = |at: &usize| grouping.keys.iter().any(|k| k.value == table.columns[*at].value.expr);
+            if grouping.sets.is_none() && !table.primary_key.is_empty() && table.primary_key.iter().all(is_key) {
+                let at = self.add_key(found.value.clone(), grouping)?;
+                return Ok(grouping.keys[at].result());
+            }
+            let name = if table.name.is_empty() { found.name.clone() } else { format!("{}.{}", table.name, found.name) };
+            let message = if in_subquery {
+                format!("subquery uses ungrouped column \"{name}\" from outer query")
+            } else {
+                format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function")
+            };
+            return Err(BindError::new(SqlState::GROUPING_ERROR, message));
+        }
+        let merged = scope.merged.iter().find(|c| c.value.expr == *column).map_or("?column?", |c| c.name.as_str());
+        let message = format!("column \"{merged}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        Err(BindError::new(SqlState::GROUPING_ERROR, message))
+    }
+}
+
+fn merged(set: &[usize], choice: &[usize]) -> Vec<usize> {
+    let mut both = set.to_vec();
+    for at in choice {
+        if !both.contains(at) {
+            both.push(*at);
+        }
+    }
+    both
+}
+
+fn outer_references(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::ScalarSubquery(subquery) => Some(&subquery.outer_ref_columns),
+        Expr::Exists(exists) => Some(&exists.subquery.outer_ref_columns),
+        Expr::InSubquery(within) => Some(&within.subquery.outer_ref_columns),
+        Expr::SetComparison(comparison) => Some(&comparison.subquery.outer_ref_columns),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! Constants.
+
+use std::str::FromStr;
+
+use common::datum::Datum;
+use common::numeric::Numeric;
+use common::sqlstate::SqlState;
+use common::types::Scalar;
+use functions::context::CastContext;
+use functions::resolve;
+use functions::typed_expr::TypedExpr;
+use sqlparser::ast::{DateTimeField, Interval, TypedString, Value};
+
+use super::Binder;
+use crate::error::{BindError, Result};
+
+impl Binder<'_> {
+    pub(crate) fn literal(&self, value: &Value) -> Result<TypedExpr> {
+        Ok(match value {
+            Value::Number(digits, _) => number(digits, false)?,
+            Value::Boolean(value) => resolve::literal(&Datum::Bool(*value), Scalar::Bool.into()),
+            Value::Null => resolve::literal(&Datum::Null, Scalar::Unknown.into()),
+            Value::Placeholder(name) => return self.parameter(name),
+            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
+                return Err(BindError::unsupported("a bit string literal"));
+            }
+            other => match string(other) {
+                Some(text) => resolve::unknown_literal(text),
+                None => return Err(BindError::unsupported(format!("the literal {other}"))),
+            },
+        })
+    }
+
+    fn parameter(&self, name: &str) -> Result<TypedExpr> {
+        /// The protocol counts parameters in 16 bits.
+        const PARAMETERS_MAX: usize = 65_535;
+        let index = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()).filter(|n| (1..=PARAMETERS_MAX).contains(n));
+        match index {
+            Some(index) => Ok(resolve::parameter(&self.cx(), index)),
+            None => Err(BindError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {name}"))),
+        }
+    }
+
+    /// `date '2024-01-01'`: the type's input function, at once.
+    pub(crate) fn typed_string(&self, typed: &TypedString) -> Result<TypedExpr> {
+        let ty = super::type_name::sql_type(&typed.data_type)?;
+        let text = string(&typed.value.value).ok_or_else(|| BindError::unsupported(format!("the literal {typed}")))?;
+        Ok(resolve::cast(&self.cx(), resolve::unknown_literal(text), ty, CastContext::Explicit)?)
+    }
+
+    /// `interval '1' day`, `interval '1-2' year to month`.
+    pub(crate) fn interval(&self, interval: &Interval) -> Result<TypedExpr> {
+        let sqlparser::ast::Expr::Value(value) = interval.value.as_ref() else {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", interval.value)));
+        };
+        let Some(mut text) = string(&value.value) else {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{value}\"")));
+        };
+        // A bare number counts in the last unit named.
+        let unit = interval.last_field.as_ref().or(interval.leading_field.as_ref());
+        if let Some(unit) = unit
+            && text.trim().parse::<f64>().is_ok()
+        {
+            text = format!("{} {}", text.trim(), unit_name(unit));
+        }
+        Ok(resolve::cast(&self.cx(), resolve::unknown_literal(text), Scalar::Interval.into(), CastContext::Explicit)?)
+    }
+}
+
+fn unit_name(unit: &DateTimeField) -> String {
+    unit.to_string().to_lowercase()
+}
+
+/// A number: the smallest of integer, bigint and numeric that holds it. `negative`: a sign stood before it.
+pub(crate) fn number(digits: &str, negative: bool) -> Result<TypedExpr> {
+    let digits = digits.replace('_', "");
+    let signed = if negative { format!("-{digits}") } else { digits.clone() };
+    if let Ok(value) = signed.parse::<i32>() {
+        return Ok(resolve::literal(&Datum::Int4(value), Scalar::Int4.into()));
+    }
+    if let Ok(value) = signed.parse::<i64>() {
+        return Ok(resolve::literal(&Datum::Int8(value), Scalar::Int8.into()));
+    }
+    match Numeric::from_str(&signed) {
+        Ok(value) => Ok(resolve::literal(&Datum::Numeric(value), Scalar::Numeric.into())),
+        Err(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, format!("trailing junk after numeric literal at or near \"{digits}\""))),
+    }
+}
+
+/// The text of a string literal.
+pub(crate) fn string(value: &Value) -> Option<String> {
+    match value {
+        Value::SingleQuotedString(text)
+        | Value::EscapedStringLiteral(text)
+        | Value::UnicodeStringLiteral(text)
+        | Value::NationalStringLiteral(text) => Some(text.clone()),
+        Value::DollarQuotedString(dollar) => Some(dollar.value.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! Type names of SQL text.
+
+use common::sqlstate::SqlState;
+use common::types::{SCALARS, Scalar, SqlType};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
+
+use crate::error::{BindError, Result};
+
+/// The greatest precision and scale of numeric, and the longest varchar.
+const NUMERIC_PRECISION_MAX: u64 = 1_000;
+const CHARACTERS_MAX: u64 = 10_485_760;
+
+/// The type that a type name means.
+pub fn sql_type(name: &DataType) -> Result<SqlType> {
+    let plain = |scalar: Scalar| Ok(SqlType::from(scalar));
+    match name {
+        DataType::Bool | DataType::Boolean => plain(Scalar::Bool),
+        DataType::Int2(_) | DataType::SmallInt(_) => plain(Scalar::Int2),
+        DataType::Int(_) | DataType::Int4(_) | DataType::Integer(_) => plain(Scalar::Int4),
+        DataType::Int8(_) | DataType::BigInt(_) => plain(Scalar::Int8),
+        DataType::Float4 | DataType::Real => plain(Scalar::Float4),
+        DataType::Float8 | DataType::DoublePrecision | DataType::Double(ExactNumberInfo::None) => plain(Scalar::Float8),
+        DataType::Float(info) => float(info),
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info),
+        DataType::Text => plain(Scalar::Text),
+        DataType::Character(length) | DataType::Char(length) => characters(Scalar::Bpchar, length.as_ref(), "character"),
+        DataType::CharacterVarying(length) | DataType::CharVarying(length) | DataType::Varchar(length) => {
+            characters(Scalar::Varchar, length.as_ref(), "varchar")
+        }
+        DataType::Bytea => plain(Scalar::Bytea),
+        DataType::Uuid => plain(Scalar::Uuid),
+        DataType::Date => plain(Scalar::Date),
+        DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Time, *precision),
+        DataType::Time(..) => Err(BindError::unsupported("type time with time zone")),
+        DataType::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Timestamp, *precision),
+        DataType::Timestamp(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timestamptz, *precision),
+        DataType::Interval { .. } => plain(Scalar::Interval),
+        DataType::JSON => plain(Scalar::Json),
+        DataType::JSONB => plain(Scalar::Jsonb),
+        DataType::Regclass => plain(Scalar::Regclass),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
+            let element = sql_type(element)?;
+            // Arrays of arrays have the type of arrays.
+            Ok(SqlType::array_of(element.element()))
+        }
+        DataType::Custom(name, modifiers) => custom(name, modifiers),
+        other => Err(unknown(&other.to_string())),
+    }
+}
+
+fn unknown(name: &str) -> BindError {
+    BindError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.to_lowercase()))
+}
+
+fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<SqlType> {
+    let parts = super::from_clause::name_parts(name)?;
+    let last = match parts.as_slice() {
+        [single] => single.as_str(),
+        [schema, single] if schema == "pg_catalog" => single.as_str(),
+        _ => return Err(unknown(&parts.join("."))),
+    };
+    let ty = SCALARS.iter().find(|row| row.3 == last).map(|row| row.0);
+    let modifier = modifiers.first().and_then(|m| m.parse::<u64>().ok());
+    match (ty, modifier) {
+        (Some(Scalar::Varchar | Scalar::Bpchar), Some(n)) => {
+            let scalar = ty.unwrap_or(Scalar::Varchar);
+            characters(scalar, Some(&CharacterLength::IntegerLength { length: n, unit: None }), last)
+        }
+        (Some(scalar @ (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time)), precision) => seconds(scalar, precision),
+        (Some(Scalar::Numeric), Some(p)) => {
+            let scale = modifiers.get(1).and_then(|m| m.parse().ok()).unwrap_or(0);
+            numeric(&ExactNumberInfo::PrecisionAndScale(p, scale))
+        }
+        (Some(Scalar::Unknown | Scalar::Void | Scalar::Record), _) | (None, _) => Err(unknown(last)),
+        (Some(scalar), _) => Ok(scalar.into()),
+    }
+}
+
+fn float(info: &ExactNumberInfo) -> Result<SqlType> {
+    match info {
+        ExactNumberInfo::None => Ok(Scalar::Float8.into()),
+        ExactNumberInfo::Precision(0) => {
+            Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be at least 1 bit"))
+        }
+        ExactNumberInfo::Precision(1..=24) => Ok(Scalar::Float4.into()),
+        ExactNumberInfo::Precision(25..=53) => Ok(Scalar::Float8.into()),
+        _ => Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, "precision for type float must be less than 54 bits")),
+    }
+}
+
+fn numeric(info: &ExactNumberInfo) -> Result<SqlType> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::None => return Ok(Scalar::Numeric.into()),
+        ExactNumberInfo::Precision(p) => (p, 0),
+        ExactNumberInfo::PrecisionAndScale(p, s) => (p, s),
+    };
+    if precision == 0 || precision > NUMERIC_PRECISION_MAX {
+        let message = format!("NUMERIC precision {precision} must be between 1 and {NUMERIC_PRECISION_MAX}");
+        return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    if scale.unsigned_abs() > NUMERIC_PRECISION_MAX {
+        let message = format!("NUMERIC scale {scale} must be between -1000 and 1000");
+        return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    Ok(SqlType::numeric(u16::try_from(precision).unwrap_or(u16::MAX), i16::try_from(scale).unwrap_or(0)))
+}
+
+fn characters(scalar: Scalar, length: Option<&CharacterLength>, name: &str) -> Result<SqlType> {
+    let length = match length {
+        None if scalar == Scalar::Bpchar => 1,
+        None => return Ok(scalar.into()),
+        Some(CharacterLength::Max) => return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"max\"")),
+        Some(CharacterLength::IntegerLength { length, .. }) => *length,
+    };
+    if length == 0 {
+        return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} must be at least 1")));
+    }
+    if length > CHARACTERS_MAX {
+        return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} cannot exceed {CHARACTERS_MAX}")));
+    }
+    Ok(SqlType::with_typmod(scalar, i32::try_from(length).unwrap_or(i32::MAX - 4) + 4))
+}
+
+fn seconds(scalar: Scalar, precision: Option<u64>) -> Result<SqlType> {
+    // A higher precision is lowered to six digits, as PostgreSQL does with a warning.
+    match precision {
+        None => Ok(scalar.into()),
+        Some(digits) => Ok(SqlType::with_typmod(scalar, i32::try_from(digits.min(6)).unwrap_or(6))),
+    }
+}
