@@ -12,6 +12,8 @@
 mod array_text;
 pub mod binary;
 pub mod calendar;
+pub mod copy;
+mod copy_reader;
 pub mod datetime_parse;
 pub mod datetime_print;
 mod datetime_tokens;

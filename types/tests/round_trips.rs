@@ -1,5 +1,7 @@
 //! Printing and reading are inverse, in text and in binary form, for values of every type.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use bytes::Bytes;
 use common::datum::Datum;
 use common::interval::Interval;

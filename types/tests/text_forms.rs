@@ -1,6 +1,8 @@
 //! Text forms against PostgreSQL 15: `cases/text_forms.jsonl` has a line `[settings, type, input, output]` for each case, where the
 //! output, or `!SQLSTATE message / detail ? hint`, is what PostgreSQL gave.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use common::datum::Datum;
 use common::error::SqlError;
 use common::types::{Scalar, SqlType};
