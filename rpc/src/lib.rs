@@ -2,7 +2,7 @@
 //!
 //! - [`worker_api`]: what a worker does for coordinators and other workers ([`worker_api::WorkerApi`]).
 //! - [`catalog_api`]: what the catalog does for everybody ([`catalog_api::CatalogApi`]).
-//! - `grpc`: both over the network (client and server); `local`: both inside one process, without a copy.
+//! - [`grpc`]: both over the network (client and server). Inside one process a node is called directly, without a copy.
 //!
 //! A coordinator finds a worker through [`directory::WorkerDirectory`]: it gives the in-process object where there is one, otherwise a
 //! client over a pooled connection.
@@ -11,4 +11,6 @@
 
 pub mod catalog_api;
 pub mod directory;
+pub mod error;
+pub mod grpc;
 pub mod worker_api;

@@ -148,7 +148,9 @@ pub enum WriteOutcome {
         existing: Bytes,
     },
     /// The precondition [`Precondition::Version`] failed: the row was changed or deleted since it was read.
-    Changed { at: (u32, u32) },
+    Changed {
+        at: (u32, u32),
+    },
 }
 
 /// Waits for a lock this long at most.
