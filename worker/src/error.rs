@@ -1,0 +1,125 @@
+//! What a worker refuses, and how a client hears of it.
+
+use common::error::{Report, SqlError};
+use common::ids::{Oid, TransactionId};
+use common::row::RowError;
+use common::sqlstate::SqlState;
+use partition::error::KeyError;
+use storage::StorageError;
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The sender planned with a map that is no longer (or not yet) this worker's.
+    #[error("partition map is stale")]
+    StaleMap,
+    /// A cycle of waiting transactions, or a wait so long that only a cycle across workers explains it.
+    #[error("deadlock detected")]
+    Deadlock { detail: String },
+    /// NOWAIT met a lock.
+    #[error("could not obtain lock on row")]
+    LockNotAvailable,
+    /// The lock wait was limited by the client.
+    #[error("canceling statement due to lock timeout")]
+    LockTimeout,
+    /// The transaction has ended here: its coordinator was silent for too long, or it was decided while a call of it waited.
+    #[error("transaction {0} was aborted")]
+    TransactionEnded(TransactionId),
+    /// A call of a transaction that has voted already.
+    #[error("transaction {0} has voted and takes no further writes")]
+    AlreadyPrepared(TransactionId),
+    /// A participant that must be asked for its vote does not answer.
+    #[error("the outcome of transaction {0} is not known yet")]
+    Undecided(TransactionId),
+    /// An index that the catalog does not have (any more).
+    #[error("index {0} does not exist")]
+    UnknownIndex(Oid),
+    /// Older writers did not end in time.
+    #[error("transactions that began before the index did not end in time")]
+    OldWriters,
+    /// The worker is shutting down.
+    #[error("the worker is shutting down")]
+    ShutDown,
+    /// A task or thread ended unexpectedly.
+    #[error("background work failed: {0}")]
+    Background(String),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// What another node answered.
+    #[error(transparent)]
+    Remote(#[from] Report),
+}
+
+impl SqlError for WorkerError {
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Self::StaleMap | Self::OldWriters => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Deadlock { .. } => SqlState::DEADLOCK_DETECTED,
+            Self::LockNotAvailable | Self::LockTimeout => SqlState::LOCK_NOT_AVAILABLE,
+            Self::TransactionEnded(_) => SqlState::TRANSACTION_ROLLBACK,
+            Self::AlreadyPrepared(_) | Self::Background(_) => SqlState::INTERNAL_ERROR,
+            Self::Undecided(_) => SqlState::CONNECTION_FAILURE,
+            Self::UnknownIndex(_) => SqlState::UNDEFINED_OBJECT,
+            Self::ShutDown => SqlState::ADMIN_SHUTDOWN,
+            Self::Storage(e) => e.sqlstate(),
+            Self::Row(e) => e.sqlstate(),
+            Self::Key(e) => e.sqlstate(),
+            Self::Remote(e) => e.sqlstate,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Deadlock { detail } => Some(detail.clone()),
+            Self::Storage(e) => e.detail(),
+            Self::Row(e) => e.detail(),
+            Self::Key(e) => e.detail(),
+            Self::Remote(e) => e.detail.clone(),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Deadlock { .. } => Some("See server log for query details.".to_owned()),
+            Self::Storage(e) => e.hint(),
+            Self::Row(e) => e.hint(),
+            Self::Key(e) => e.hint(),
+            Self::Remote(e) => e.hint.clone(),
+            _ => None,
+        }
+    }
+
+    fn retryable(&self) -> bool {
+        match self {
+            Self::StaleMap => true,
+            Self::Remote(e) => e.retryable,
+            _ => false,
+        }
+    }
+
+    fn report(&self) -> Report {
+        match self {
+            Self::Remote(report) => report.clone(),
+            other => Report {
+                detail: other.detail(),
+                hint: other.hint(),
+                retryable: other.retryable(),
+                ..Report::new(other.sqlstate(), other.to_string())
+            },
+        }
+    }
+}
+
+impl From<WorkerError> for Report {
+    fn from(error: WorkerError) -> Self {
+        error.report()
+    }
+}
+
+/// The result of most functions here.
+pub(crate) type Result<T, E = WorkerError> = std::result::Result<T, E>;

@@ -1,0 +1,324 @@
+//! Row locks: exclusive, first come first served, gone when nobody holds or wants them.
+//!
+//! # Invariants
+//!
+//! - A key has one owner at a time; an entry of the table exists exactly while its key is owned.
+//! - A lock that is released goes straight to the first waiter, so nobody overtakes a queue and no wake-up is lost.
+//! - Nobody waits in a cycle: who would close one is refused when it enters ([`WorkerError::Deadlock`]). The wait-for graph is
+//!   read from the queues at that moment; as queues are handed over in order, leaving one never adds an edge to it.
+//!
+//! The graph covers this worker. A cycle through several workers is bounded by [`FOREVER`]: a wait "as long as it takes" that lasts longer is
+//! answered as a deadlock too.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::ids::{RelationId, TransactionId};
+use parking_lot::Mutex;
+use rpc::worker_api::LockWait;
+use tokio::sync::oneshot;
+
+use crate::error::{Result, WorkerError};
+
+/// A wait without a limit of its own ends here: only a deadlock across workers, or a transaction that sits on its locks, takes longer.
+pub(crate) const FOREVER: Duration = Duration::from_secs(10);
+/// Parts of the table; a power of two.
+const SHARDS: usize = 64;
+
+/// Who holds locks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Owner {
+    Transaction(TransactionId),
+    /// A statement that commits by itself, numbered by [`LockTable::new_statement`].
+    Statement(u64),
+}
+
+/// What is locked: a row's key, or a unique index entry's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct LockKey {
+    pub(crate) relation: RelationId,
+    pub(crate) key: Bytes,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    owner: Owner,
+    ticket: u64,
+    wake: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owner: Owner,
+    /// The ticket with which the owner waited, if it did.
+    ticket: u64,
+    queue: VecDeque<Waiter>,
+}
+
+type Shard = HashMap<LockKey, Entry>;
+
+/// The table. Locks are taken through [`Held`].
+#[derive(Debug)]
+pub(crate) struct LockTable {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+    /// What each waiting owner waits for. Locked before any shard, never after one.
+    waits: Mutex<HashMap<Owner, Vec<LockKey>>>,
+    tickets: AtomicU64,
+    statements: AtomicU64,
+}
+
+/// How an attempt to take a lock went.
+enum Entered {
+    Taken,
+    /// By the same owner, earlier.
+    Already,
+    Waits(Waiting),
+}
+
+impl LockTable {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            waits: Mutex::default(),
+            tickets: AtomicU64::new(1),
+            statements: AtomicU64::new(1),
+        })
+    }
+
+    /// An owner for one statement.
+    pub(crate) fn new_statement(&self) -> Owner {
+        Owner::Statement(self.statements.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How many keys are locked.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    fn shard(&self, key: &LockKey) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// Takes the lock if it is free; otherwise tells whether the owner has it already.
+    fn try_lock(&self, key: &LockKey, owner: Owner) -> Option<Entered> {
+        let mut shard = self.shard(key).lock();
+        match shard.get(key) {
+            None => {
+                shard.insert(key.clone(), Entry { owner, ticket: 0, queue: VecDeque::new() });
+                Some(Entered::Taken)
+            }
+            Some(entry) if entry.owner == owner => Some(Entered::Already),
+            Some(_) => None,
+        }
+    }
+
+    /// Takes the lock or enters its queue, unless that would close a cycle.
+    fn enter(self: &Arc<Self>, key: &LockKey, owner: Owner) -> Result<Entered> {
+        if let Some(entered) = self.try_lock(key, owner) {
+            return Ok(entered);
+        }
+        let mut waits = self.waits.lock();
+        if let Some(through) = self.cycle(&waits, key, owner) {
+            return Err(WorkerError::Deadlock { detail: through });
+        }
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(key) else {
+            shard.insert(key.clone(), Entry { owner, ticket: 0, queue: VecDeque::new() });
+            return Ok(Entered::Taken);
+        };
+        if entry.owner == owner {
+            return Ok(Entered::Already);
+        }
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (wake, woken) = oneshot::channel();
+        entry.queue.push_back(Waiter { owner, ticket, wake });
+        waits.entry(owner).or_default().push(key.clone());
+        Ok(Entered::Waits(Waiting { table: Arc::clone(self), key: key.clone(), owner, ticket, woken, taken: false }))
+    }
+
+    /// Whether somebody who holds or waits for `key` waits, directly or not, for `owner`. Nobody can begin to wait meanwhile.
+    fn cycle(&self, waits: &HashMap<Owner, Vec<LockKey>>, key: &LockKey, owner: Owner) -> Option<String> {
+        let mut seen = HashSet::new();
+        let mut open = self.ahead_of(key, None);
+        while let Some(other) = open.pop() {
+            if other == owner {
+                return Some(format!("{} waits for a lock in a cycle of {} waiting transactions.", name(owner), seen.len().max(1) + 1));
+            }
+            if seen.insert(other) {
+                for key in waits.get(&other).into_iter().flatten() {
+                    open.extend(self.ahead_of(key, Some(other)));
+                }
+            }
+        }
+        None
+    }
+
+    /// Who comes before `waiter` in the queue of `key`, or all who are there. Nobody, when the waiter has left the queue.
+    fn ahead_of(&self, key: &LockKey, waiter: Option<Owner>) -> Vec<Owner> {
+        let shard = self.shard(key).lock();
+        let Some(entry) = shard.get(key) else { return Vec::new() };
+        let place = match waiter {
+            None => entry.queue.len(),
+            Some(waiter) => match entry.queue.iter().position(|w| w.owner == waiter) {
+                Some(place) => place,
+                None => return Vec::new(),
+            },
+        };
+        std::iter::once(entry.owner).chain(entry.queue.iter().take(place).map(|w| w.owner)).collect()
+    }
+
+    fn stop_waiting(&self, key: &LockKey, owner: Owner) {
+        let mut waits = self.waits.lock();
+        if let Some(keys) = waits.get_mut(&owner) {
+            if let Some(place) = keys.iter().position(|k| k == key) {
+                keys.swap_remove(place);
+            }
+            if keys.is_empty() {
+                waits.remove(&owner);
+            }
+        }
+    }
+
+    fn release(&self, key: &LockKey, owner: Owner) {
+        let mut shard = self.shard(key).lock();
+        if shard.get(key).is_some_and(|entry| entry.owner == owner) {
+            hand_over(&mut shard, key);
+        }
+    }
+
+    /// Takes a waiter out of the queue, or gives back what it was given meanwhile.
+    fn leave(&self, key: &LockKey, ticket: u64) {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(key) else { return };
+        if entry.ticket == ticket {
+            hand_over(&mut shard, key);
+        } else {
+            entry.queue.retain(|waiter| waiter.ticket != ticket);
+        }
+    }
+}
+
+/// Gives the lock to the first waiter, or removes the entry.
+fn hand_over(shard: &mut Shard, key: &LockKey) {
+    let Some(entry) = shard.get_mut(key) else { return };
+    match entry.queue.pop_front() {
+        Some(next) => {
+            entry.owner = next.owner;
+            entry.ticket = next.ticket;
+            // A receiver that is gone is inside its drop, which comes for this shard's lock next and finds its ticket on the entry.
+            let _gone = next.wake.send(());
+        }
+        None => {
+            shard.remove(key);
+        }
+    }
+}
+
+fn name(owner: Owner) -> String {
+    match owner {
+        Owner::Transaction(id) => format!("Transaction {id}"),
+        Owner::Statement(_) => "A statement".to_owned(),
+    }
+}
+
+/// A place in a queue. Dropping it leaves the queue, or releases the lock if it has been granted meanwhile.
+struct Waiting {
+    table: Arc<LockTable>,
+    key: LockKey,
+    owner: Owner,
+    ticket: u64,
+    woken: oneshot::Receiver<()>,
+    taken: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.table.stop_waiting(&self.key, self.owner);
+        if !self.taken {
+            self.table.leave(&self.key, self.ticket);
+        }
+    }
+}
+
+/// Locks of one owner; dropping it releases them.
+#[derive(Debug)]
+pub(crate) struct Held {
+    table: Arc<LockTable>,
+    owner: Owner,
+    keys: Vec<LockKey>,
+}
+
+impl Held {
+    /// No locks yet.
+    pub(crate) fn new(table: &Arc<LockTable>, owner: Owner) -> Self {
+        Self { table: Arc::clone(table), owner, keys: Vec::new() }
+    }
+
+    /// Locks for a statement by itself.
+    pub(crate) fn for_statement(table: &Arc<LockTable>) -> Self {
+        Self::new(table, table.new_statement())
+    }
+
+    /// Takes a lock that nobody can hold yet (after a restart); tells whether it could.
+    pub(crate) fn take_free(&mut self, key: LockKey) -> bool {
+        match self.table.try_lock(&key, self.owner) {
+            Some(Entered::Taken) => {
+                self.keys.push(key);
+                true
+            }
+            Some(Entered::Already) => true,
+            Some(Entered::Waits(_)) | None => false,
+        }
+    }
+
+    /// Takes a lock, waiting as `wait` says. A lock that the owner has already is no wait.
+    pub(crate) async fn take(&mut self, key: LockKey, wait: LockWait) -> Result<()> {
+        let entered = match (self.table.try_lock(&key, self.owner), wait) {
+            (Some(entered), _) => entered,
+            (None, LockWait::No) => return Err(WorkerError::LockNotAvailable),
+            (None, LockWait::Forever | LockWait::Millis(_)) => self.table.enter(&key, self.owner)?,
+        };
+        match entered {
+            Entered::Already => return Ok(()),
+            Entered::Taken => {}
+            Entered::Waits(mut waiting) => {
+                let limit = match wait {
+                    LockWait::Millis(limit) => Duration::from_millis(u64::from(limit)),
+                    LockWait::Forever | LockWait::No => FOREVER,
+                };
+                if !matches!(tokio::time::timeout(limit, &mut waiting.woken).await, Ok(Ok(()))) {
+                    return Err(match wait {
+                        LockWait::Millis(_) => WorkerError::LockTimeout,
+                        LockWait::Forever | LockWait::No => {
+                            WorkerError::Deadlock { detail: format!("{} waited for more than {FOREVER:?}.", name(self.owner)) }
+                        }
+                    });
+                }
+                waiting.taken = true;
+            }
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// Takes over the locks of another set of the same owner.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        debug_assert_eq!(self.owner, other.owner);
+        self.keys.append(&mut other.keys);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for key in self.keys.drain(..) {
+            self.table.release(&key, self.owner);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Transactions at this worker: who has begun here, what they hold, how far they are.
+//!
+//! # Invariants
+//!
+//! - A participant is here from the first call of its transaction until its end is applied; its locks are released then, and not before.
+//! - Calls of one transaction run one after another; an abort ends the one that waits for a lock.
+//! - A vote once made stays until the outcome is known: from the coordinator, or from all other participants. A participant without a
+//!   vote whose coordinator is silent for [`IDLE_LIMIT`] is aborted.
+//! - The outcome is final when the log says so; the log takes the first decision.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::ids::{PartitionId, Timestamp, TransactionId, WorkerId};
+use parking_lot::Mutex;
+use rpc::worker_api::Outcome;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Result, WorkerError};
+use crate::locks::{Held, LockTable, Owner};
+use crate::sizes::SizeChange;
+use crate::writers::Writing;
+
+/// A participant that has not voted and is not heard of for this long is aborted.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// Ended transactions that are remembered to refuse their late calls.
+const ENDED_MAX: usize = 16_384;
+
+/// How far a participant is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// It takes calls.
+    Open,
+    /// Its commit, vote or end is on the way to the log.
+    Busy,
+    Prepared(Timestamp),
+    Ended(Outcome),
+}
+
+#[derive(Debug)]
+struct Possessions {
+    held: Held,
+    writing: Vec<Writing>,
+    sizes: Vec<(PartitionId, SizeChange)>,
+    heard: Duration,
+    /// Something of it is in the log.
+    has_written: bool,
+    participants: Vec<WorkerId>,
+}
+
+/// One transaction here.
+#[derive(Debug)]
+pub(crate) struct Participant {
+    pub(crate) id: TransactionId,
+    /// Held by the call that runs.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held by who asks the other participants.
+    pub(crate) asking: tokio::sync::Mutex<()>,
+    /// Cancelled when it shall be aborted, for the call that waits for a lock.
+    pub(crate) aborting: CancellationToken,
+    phase: watch::Sender<Phase>,
+    possessions: Mutex<Possessions>,
+}
+
+impl Participant {
+    fn new(id: TransactionId, locks: &Arc<LockTable>, now: Duration) -> Self {
+        let possessions = Possessions {
+            held: Held::new(locks, Owner::Transaction(id)),
+            writing: Vec::new(),
+            sizes: Vec::new(),
+            heard: now,
+            has_written: false,
+            participants: Vec::new(),
+        };
+        Self {
+            id,
+            turn: Arc::default(),
+            asking: tokio::sync::Mutex::default(),
+            aborting: CancellationToken::new(),
+            phase: watch::channel(Phase::Open).0,
+            possessions: Mutex::new(possessions),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Waits until nothing of it is on the way to the log.
+    pub(crate) async fn not_busy(&self) -> Phase {
+        self.wait_for(|phase| phase != Phase::Busy).await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&self) -> Phase {
+        self.wait_for(|phase| matches!(phase, Phase::Ended(_))).await
+    }
+
+    async fn wait_for(&self, is_it: impl Fn(Phase) -> bool) -> Phase {
+        let mut phases = self.phase.subscribe();
+        // The sender is `self`: it cannot be gone.
+        phases.wait_for(|phase| is_it(*phase)).await.map_or(Phase::Busy, |phase| *phase)
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn hear(&self, now: Duration) {
+        self.possessions.lock().heard = now;
+    }
+
+    /// When it was last heard of.
+    pub(crate) fn heard(&self) -> Duration {
+        self.possessions.lock().heard
+    }
+
+    /// Keeps locks until the end.
+    pub(crate) fn keep(&self, held: Held) {
+        self.possessions.lock().held.absorb(held);
+    }
+
+    /// Keeps a catalog state from being passed until the end.
+    pub(crate) fn keep_writing(&self, writing: Writing) {
+        let mut possessions = self.possessions.lock();
+        if !possessions.writing.iter().any(|earlier| earlier.covers(&writing)) {
+            possessions.writing.push(writing);
+        }
+    }
+
+    /// Adds to what its commit changes of partitions' sizes.
+    pub(crate) fn add_sizes(&self, sizes: Vec<(PartitionId, SizeChange)>) {
+        self.possessions.lock().sizes.extend(sizes);
+    }
+
+    pub(crate) fn has_written(&self) -> bool {
+        self.possessions.lock().has_written
+    }
+
+    pub(crate) fn set_written(&self) {
+        self.possessions.lock().has_written = true;
+    }
+
+    pub(crate) fn others(&self, me: WorkerId) -> Vec<WorkerId> {
+        self.possessions.lock().participants.iter().copied().filter(|worker| *worker != me).collect()
+    }
+
+    pub(crate) fn set_participants(&self, participants: Vec<WorkerId>) {
+        self.possessions.lock().participants = participants;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ended {
+    order: VecDeque<TransactionId>,
+    outcomes: HashSet<TransactionId>,
+}
+
+/// All transactions at this worker.
+#[derive(Debug)]
+pub(crate) struct Participants {
+    locks: Arc<LockTable>,
+    live: Mutex<HashMap<TransactionId, Arc<Participant>>>,
+    ended: Mutex<Ended>,
+}
+
+impl Participants {
+    pub(crate) fn new(locks: &Arc<LockTable>) -> Self {
+        Self { locks: Arc::clone(locks), live: Mutex::default(), ended: Mutex::default() }
+    }
+
+    /// One that is here.
+    pub(crate) fn get(&self, id: TransactionId) -> Option<Arc<Participant>> {
+        self.live.lock().get(&id).cloned()
+    }
+
+    /// All that are here.
+    pub(crate) fn all(&self) -> Vec<Arc<Participant>> {
+        self.live.lock().values().cloned().collect()
+    }
+
+    /// The participant, made if it is new and `may_begin` (asked under the lock under which ends are noted) agrees.
+    pub(crate) fn enter(&self, id: TransactionId, now: Duration, may_begin: impl FnOnce() -> bool) -> Result<Arc<Participant>> {
+        let mut live = self.live.lock();
+        if let Some(participant) = live.get(&id) {
+            participant.hear(now);
+            return Ok(Arc::clone(participant));
+        }
+        if self.ended.lock().outcomes.contains(&id) || !may_begin() {
+            return Err(WorkerError::TransactionEnded(id));
+        }
+        let participant = Arc::new(Participant::new(id, &self.locks, now));
+        live.insert(id, Arc::clone(&participant));
+        Ok(participant)
+    }
+
+    /// Notes a sign of life of those that are here.
+    pub(crate) fn hear(&self, ids: &[TransactionId], now: Duration) {
+        let live = self.live.lock();
+        for participant in ids.iter().filter_map(|id| live.get(id)) {
+            participant.hear(now);
+        }
+    }
+
+    /// Ends one whose end is applied (or that left nothing in the log): its locks go, those who wait for its outcome go on. Answers
+    /// what its commit changed of partitions' sizes.
+    pub(crate) fn end(&self, participant: &Participant, outcome: Outcome) -> Vec<(PartitionId, SizeChange)> {
+        self.forbid(participant.id);
+        self.live.lock().remove(&participant.id);
+        let (held, writing, sizes) = {
+            let mut possessions = participant.possessions.lock();
+            let none = Held::new(&self.locks, Owner::Transaction(participant.id));
+            (
+                std::mem::replace(&mut possessions.held, none),
+                std::mem::take(&mut possessions.writing),
+                std::mem::take(&mut possessions.sizes),
+            )
+        };
+        participant.set_phase(Phase::Ended(outcome));
+        participant.aborting.cancel();
+        drop(held);
+        drop(writing);
+        if outcome == Outcome::Aborted { Vec::new() } else { sizes }
+    }
+
+    /// Refuses later calls of a transaction.
+    pub(crate) fn forbid(&self, id: TransactionId) {
+        let mut ended = self.ended.lock();
+        if ended.outcomes.insert(id) {
+            ended.order.push_back(id);
+            if ended.order.len() > ENDED_MAX
+                && let Some(oldest) = ended.order.pop_front()
+            {
+                ended.outcomes.remove(&oldest);
+            }
+        }
+    }
+}
