@@ -18,6 +18,7 @@ pub mod datetime_parse;
 pub mod datetime_print;
 mod datetime_tokens;
 pub mod decimal;
+mod decimal_functions;
 pub mod error;
 pub mod format_settings;
 pub mod interval_text;
