@@ -4,6 +4,7 @@
 //! renames. [`FaultDisk::lose_unsynced`] then also takes back the writes that no sync made durable, as a power failure may.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub struct FaultPoint {
 #[derive(Debug)]
 struct Undo {
     file: Arc<dyn DiskFile>,
+    inode: u64,
     offset: u64,
     before: Vec<u8>,
 }
@@ -34,7 +36,7 @@ impl Undo {
     }
 
     fn overlaps(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.file, &other.file) && self.offset < other.end() && other.offset < self.end()
+        self.inode == other.inode && self.offset < other.end() && other.offset < self.end()
     }
 }
 
@@ -56,6 +58,8 @@ pub struct FaultDisk {
 struct FaultFile {
     state: Arc<Mutex<State>>,
     file: Arc<dyn DiskFile>,
+    /// The file's identity, however often it is opened and whatever its name becomes.
+    inode: u64,
 }
 
 fn failure() -> io::Error {
@@ -114,8 +118,9 @@ impl FaultDisk {
         Ok(())
     }
 
-    fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FaultFile { state: Arc::clone(&self.state), file })
+    fn wrap(&self, path: &Path, file: Arc<dyn DiskFile>) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = std::fs::metadata(path)?.ino();
+        Ok(Arc::new(FaultFile { state: Arc::clone(&self.state), file, inode }))
     }
 }
 
@@ -125,7 +130,7 @@ impl FaultFile {
         let mut before = vec![0; len];
         let there = usize::try_from(self.file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(len);
         self.file.read_at(&mut before[..there], offset)?;
-        state.unsynced.push(Undo { file: Arc::clone(&self.file), offset, before });
+        state.unsynced.push(Undo { file: Arc::clone(&self.file), inode: self.inode, offset, before });
         Ok(())
     }
 }
@@ -157,8 +162,7 @@ impl DiskFile for FaultFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.step()?;
-        let file = Arc::clone(&self.file);
-        state.unsynced.retain(|undo| !Arc::ptr_eq(&undo.file, &file));
+        state.unsynced.retain(|undo| undo.inode != self.inode);
         Ok(())
     }
 
@@ -170,19 +174,19 @@ impl DiskFile for FaultFile {
         let mut state = self.state.lock();
         state.step()?;
         // A cut is taken as durable: undoing it would need the bytes of the whole tail, and the engine cuts only files that it syncs at once.
-        state.unsynced.retain(|undo| !Arc::ptr_eq(&undo.file, &self.file) || undo.end() <= len);
+        state.unsynced.retain(|undo| undo.inode != self.inode || undo.end() <= len);
         self.file.set_len(len)
     }
 }
 
 impl Disk for FaultDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(RealDisk.open(path)?))
+        self.wrap(path, RealDisk.open(path)?)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.state.lock().step()?;
-        Ok(self.wrap(RealDisk.create(path)?))
+        self.wrap(path, RealDisk.create(path)?)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
