@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field as ArrowField, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Field as ArrowField, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
     UInt32Type,
 };
@@ -275,6 +275,10 @@ pub fn cell(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, RowErro
         DataType::Float64 => Datum::Float8(array.as_primitive::<Float64Type>().value(row)),
         DataType::Decimal128(_, scale) => {
             Datum::Numeric(Numeric::from_unscaled(array.as_primitive::<Decimal128Type>().value(row), *scale))
+        }
+        DataType::Decimal256(_, scale) => {
+            let unscaled = num_bigint::BigInt::from_signed_bytes_le(&array.as_primitive::<Decimal256Type>().value(row).to_le_bytes());
+            Datum::Numeric(Numeric::finite(bigdecimal::BigDecimal::new(unscaled, i64::from(*scale))))
         }
         DataType::Binary => {
             let bytes = array.as_binary::<i32>().value(row);

@@ -11,5 +11,24 @@
 //! Invariant: every expression that leaves this crate is fully cast: DataFusion's type coercion has nothing left to do. Arrow metadata
 //! carries no type information (it does not survive the plan codec): the SQL type is baked into the function where it matters.
 
+mod aggregates;
+mod arrays;
+mod casts;
+mod common_types;
+mod conditional;
 pub mod context;
+mod decimals;
+mod definition;
+pub mod error;
+mod keys;
+mod library;
+mod lifted;
+mod literals;
+mod operators_arithmetic;
+mod operators_compare;
+pub mod registry;
+mod resolution;
+pub mod resolve;
+mod set_returning;
 pub mod typed_expr;
+mod windows;

@@ -1,0 +1,157 @@
+//! A [`Definition`] as DataFusion sees it: one UDF for each definition and choice of argument types.
+//!
+//! Scalar functions are lifted to columns here: constants are read once, each row's values are collected, and NULL arguments of a
+//! strict function answer NULL without a call.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use common::columns::{array_from, cell};
+use common::datum::Datum;
+use common::types::SqlType;
+use datafusion::arrow::array::{Array, new_null_array};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+
+use crate::context::settings_of;
+use crate::definition::{Args, Body, Call, Definition};
+use crate::error::{internal, raise, raise_row};
+
+/// A definition with the SQL types of its arguments and result.
+#[derive(Debug)]
+pub(crate) struct LiftedFunction {
+    /// Unique: the definition's key and, where that does not tell them, the types. See [`crate::registry`].
+    name: String,
+    definition: &'static Definition,
+    arg_types: Vec<SqlType>,
+    result: SqlType,
+    signature: Signature,
+}
+
+impl std::fmt::Debug for Definition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.key)
+    }
+}
+
+impl PartialEq for LiftedFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for LiftedFunction {}
+
+impl Hash for LiftedFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl LiftedFunction {
+    pub(crate) fn new(definition: &'static Definition, arg_types: Vec<SqlType>, result: SqlType) -> Self {
+        let name = crate::registry::unique_name(definition, &arg_types, result);
+        Self { name, definition, arg_types, result, signature: Signature::user_defined(definition.volatility) }
+    }
+
+    /// The Arrow type of the result for arguments of these Arrow types.
+    pub(crate) fn arrow_type(&self, args: &[DataType]) -> DataType {
+        match self.definition.body {
+            Body::Columns(_, Some(arrow_type)) => arrow_type(args),
+            Body::Columns(_, None) | Body::Row(_) | Body::Build(_) => self.result.arrow(),
+        }
+    }
+
+    pub(crate) fn arg_types(&self) -> &[SqlType] {
+        &self.arg_types
+    }
+
+    /// Whether this makes keys for comparisons.
+    pub(crate) fn is_key(&self) -> bool {
+        self.definition.hidden && self.definition.name.ends_with("_key")
+    }
+
+    fn lift(&self, body: crate::definition::RowFn, call: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)))
+            && self.definition.volatility != datafusion::logical_expr::Volatility::Volatile;
+        let rows = if constant { 1 } else { args.number_rows };
+        let mut values = vec![Datum::Null; args.args.len()];
+        let mut arrays = Vec::new();
+        for (i, arg) in args.args.iter().enumerate() {
+            match arg {
+                ColumnarValue::Scalar(scalar) => {
+                    let array = scalar.to_array()?;
+                    values[i] = cell(&array, 0, call.arg_types[i]).map_err(raise_row)?;
+                }
+                ColumnarValue::Array(array) => arrays.push((i, Arc::clone(array))),
+            }
+        }
+        let never = self.definition.strict && args.args.iter().any(|a| matches!(a, ColumnarValue::Scalar(s) if s.is_null()));
+        if never {
+            let nulls = new_null_array(args.return_field.data_type(), rows);
+            return self.answer(nulls, constant);
+        }
+        let mut results = Vec::with_capacity(rows);
+        for r in 0..rows {
+            let mut has_null = false;
+            for (i, array) in &arrays {
+                has_null |= array.is_null(r);
+                values[*i] = cell(array, r, call.arg_types[*i]).map_err(raise_row)?;
+            }
+            if has_null && self.definition.strict {
+                results.push(Datum::Null);
+                continue;
+            }
+            results.push(body(&Args { values: &values, call }).map_err(raise)?);
+        }
+        let array = array_from(self.result, &results).map_err(raise_row)?;
+        self.answer(array, constant)
+    }
+
+    #[allow(clippy::unused_self, reason = "it ends lift")]
+    fn answer(&self, array: Arc<dyn Array>, constant: bool) -> DataFusionResult<ColumnarValue> {
+        if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)) } else { Ok(ColumnarValue::Array(array)) }
+    }
+}
+
+impl ScalarUDFImpl for LiftedFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.arrow_type(arg_types))
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        Ok(arg_types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let call = Call {
+            name: &self.definition.name,
+            arg_types: &self.arg_types,
+            result: self.result,
+            settings: settings_of(&args.config_options),
+            config: &args.config_options,
+        };
+        match self.definition.body {
+            Body::Row(body) => self.lift(body, &call, &args),
+            Body::Columns(body, _) => body(&call, &args),
+            Body::Build(_) => Err(internal(format!("{} is a rule, not a function", self.name))),
+        }
+    }
+}
+
+/// The call of a definition as an expression.
+pub(crate) fn call_expr(definition: &'static Definition, arg_types: Vec<SqlType>, result: SqlType, args: Vec<Expr>) -> Expr {
+    let udf = Arc::new(ScalarUDF::new_from_impl(LiftedFunction::new(definition, arg_types, result)));
+    Expr::ScalarFunction(ScalarFunction { func: udf, args })
+}

@@ -1,0 +1,109 @@
+//! Functions that return sets: an expression gives each row its list, and the query unnests it.
+
+use common::datum::Datum;
+use common::sqlstate::SqlState;
+use common::types::{Scalar, SqlType};
+use types::error::ValueError;
+
+use crate::context::ExprContext;
+use crate::definition::{Args, Definition, fail, row};
+use crate::error::{FunctionError, Result};
+use crate::registry;
+use crate::resolution::{Selection, apply, select, type_list};
+use crate::typed_expr::TypedExpr;
+
+/// No list is longer: a list is one value, and has to fit into memory.
+const ELEMENTS_MAX: usize = 50_000_000;
+
+/// A call that answers a set.
+#[derive(Debug, Clone)]
+pub struct SetReturning {
+    /// A list for each row.
+    pub expr: TypedExpr,
+    /// The set's columns. More than one: the list's elements are Arrow structs with these fields. A column without a name takes the
+    /// function's.
+    pub columns: Vec<(String, SqlType)>,
+}
+
+/// The functions are definitions under this prefix, so that they are no scalar functions.
+const PREFIX: &str = "set_of_";
+
+pub(crate) fn definitions() -> Vec<Definition> {
+    vec![
+        row("set_of_generate_series(int4,int4) int4[]", |a| integers(a, i64::from(a.int4(0)?), i64::from(a.int4(1)?), 1)),
+        row("set_of_generate_series(int4,int4,int4) int4[]", |a| {
+            integers(a, i64::from(a.int4(0)?), i64::from(a.int4(1)?), i64::from(a.int4(2)?))
+        }),
+        row("set_of_generate_series(int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, 1)),
+        row("set_of_generate_series(int8,int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, a.int8(2)?)),
+        row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
+    ]
+}
+
+pub(crate) fn zero_step<T>() -> Result<T, ValueError> {
+    fail(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
+}
+
+pub(crate) fn too_long<T>() -> Result<T, ValueError> {
+    fail(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("a set of more than {ELEMENTS_MAX} rows from one call is not supported"))
+}
+
+/// Collects a series until `next` answers none.
+pub(crate) fn series(mut next: impl FnMut() -> Result<Option<Datum>, ValueError>) -> Result<Datum, ValueError> {
+    let mut out = Vec::new();
+    while let Some(value) = next()? {
+        if out.len() >= ELEMENTS_MAX {
+            return too_long();
+        }
+        out.push(value);
+    }
+    Ok(Datum::Array(out))
+}
+
+fn integers(args: &Args<'_>, start: i64, stop: i64, step: i64) -> Result<Datum, ValueError> {
+    if step == 0 {
+        return zero_step();
+    }
+    let small = args.call.result.scalar == Scalar::Int4;
+    let mut current = Some(start);
+    series(|| {
+        let Some(value) = current.filter(|v| if step > 0 { *v <= stop } else { *v >= stop }) else { return Ok(None) };
+        current = value.checked_add(step);
+        Ok(Some(if small { i32::try_from(value).map_or(Datum::Int8(value), Datum::Int4) } else { Datum::Int8(value) }))
+    })
+}
+
+fn named(name: &str) -> &'static [&'static Definition] {
+    registry::named(&format!("{PREFIX}{name}"))
+}
+
+/// Whether the name is a set-returning function's.
+pub fn is_set_returning(name: &str) -> bool {
+    !named(name).is_empty() || crate::library::sets::is_record_set(name)
+}
+
+/// Resolves a call of a set-returning function.
+pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> Result<SetReturning> {
+    if let Some(records) = crate::library::sets::record_set(cx, name, &args) {
+        return records;
+    }
+    let types: Vec<SqlType> = args.iter().map(|a| a.ty).collect();
+    let shown = format!("{name}({})", type_list(&args));
+    match select(named(name), &types) {
+        Selection::Found(candidate) => {
+            let expr = apply(cx, &candidate, args, name)?;
+            let ty = expr.ty.element();
+            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)] })
+        }
+        Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
+        Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
+    }
+}
+
+/// The name of the only column, where it is not the function's.
+fn column_name(name: &str) -> &'static str {
+    match name {
+        "jsonb_array_elements" | "json_array_elements" | "jsonb_array_elements_text" | "json_array_elements_text" => "value",
+        _ => "",
+    }
+}
