@@ -173,11 +173,8 @@ pub fn posix(text: &str) -> Option<TimeZone> {
     let rest = if let Some(quoted) = text.strip_prefix('<') {
         quoted.split_once('>')?.1
     } else {
-        let name = text.bytes().take_while(u8::is_ascii_alphabetic).count();
-        if name < 3 {
-            return None;
-        }
-        &text[name..]
+        // The name may be anything, even nothing.
+        text.trim_start_matches(|c: char| !(c.is_ascii_digit() || matches!(c, ',' | '-' | '+')))
     };
     let west = clock_seconds(rest)?;
     Some(TimeZone::Fixed(-west))
