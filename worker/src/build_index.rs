@@ -3,6 +3,9 @@
 //! Each row's entry is written under the row's lock (and the entry's, in a unique index), so it follows the newest committed state; an entry that is there
 //! already is left alone, which makes the build idempotent. Locks are only tried, and at most one chunk of rows is held at a time: a row that
 //! somebody else has is taken by itself later, so that a build never takes part in a deadlock.
+//!
+//! The index has the rows as they are when it is complete, and as they are later. A snapshot from before that may see older versions of rows that the
+//! index never had: as in PostgreSQL, such a snapshot must not be read through it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

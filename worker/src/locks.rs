@@ -322,3 +322,148 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(n: u8) -> LockKey {
+        LockKey { relation: RelationId(1), key: Bytes::copy_from_slice(&[n]) }
+    }
+
+    fn owner(n: u64) -> Owner {
+        Owner::Transaction(TransactionId(n))
+    }
+
+    /// What a task does: takes some locks in any order (deadlocks are possible), maybe gives up early, lets go of all.
+    #[derive(Clone, Debug)]
+    struct Work {
+        keys: Vec<u8>,
+        patience: Option<u32>,
+        pause: u64,
+    }
+
+    fn work() -> impl Strategy<Value = Work> {
+        (proptest::collection::vec(0u8..4, 1..5), proptest::option::of(0u32..3), 0u64..3).prop_map(|(keys, patience, pause)| Work {
+            keys,
+            patience,
+            pause,
+        })
+    }
+
+    async fn run(table: Arc<LockTable>, holders: Arc<Vec<AtomicUsize>>, me: u64, work: Vec<Work>) {
+        for step in work {
+            let mut held = Held::new(&table, owner(me));
+            let mut mine = Vec::new();
+            for n in step.keys {
+                let wait = step.patience.map_or(LockWait::Forever, LockWait::Millis);
+                if held.take(key(n), wait).await.is_err() {
+                    break;
+                }
+                if !mine.contains(&n) {
+                    assert_eq!(holders[usize::from(n)].fetch_add(1, Ordering::SeqCst), 0, "two hold the same key");
+                    mine.push(n);
+                }
+                tokio::time::sleep(Duration::from_micros(step.pause * 100)).await;
+            }
+            for n in mine {
+                holders[usize::from(n)].fetch_sub(1, Ordering::SeqCst);
+            }
+            drop(held);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        /// No two holders, nobody is forgotten in a queue, every deadlock is found, nothing is left behind.
+        #[test]
+        fn many_take_and_leave(tasks in proptest::collection::vec(proptest::collection::vec(work(), 1..6), 2..7)) {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+            runtime.block_on(async {
+                let table = LockTable::new();
+                let holders: Arc<Vec<AtomicUsize>> = Arc::new((0..4).map(|_| AtomicUsize::new(0)).collect());
+                let running: Vec<_> = (1..)
+                    .zip(tasks)
+                    .map(|(me, work)| common::tasks::spawn("work", run(Arc::clone(&table), Arc::clone(&holders), me, work)))
+                    .collect();
+                for task in running {
+                    // Less than the limit of an endless wait, so that a deadlock that is not found fails the test.
+                    tokio::time::timeout(FOREVER / 2, task).await.expect("nobody waits for ever").unwrap();
+                }
+                assert_eq!(table.len(), 0);
+                assert!(table.waits.lock().is_empty());
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_served_in_order() {
+        let table = LockTable::new();
+        let mut first = Held::new(&table, owner(100));
+        first.take(key(0), LockWait::No).await.unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        for n in 0..10 {
+            let (table, order) = (Arc::clone(&table), Arc::clone(&order));
+            waiting.push(common::tasks::spawn("waiting", async move {
+                let mut held = Held::new(&table, owner(n));
+                held.take(key(0), LockWait::Forever).await.unwrap();
+                order.lock().push(n);
+                tokio::task::yield_now().await;
+            }));
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        futures::future::join_all(waiting).await;
+        assert_eq!(*order.lock(), (0..10).collect::<Vec<_>>());
+        assert_eq!(table.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_leaves_the_queue_or_passes_the_lock_on() {
+        let table = LockTable::new();
+        let mut first = Held::new(&table, owner(1));
+        first.take(key(0), LockWait::No).await.unwrap();
+        let mut second = Held::new(&table, owner(2));
+        let mut third = Held::new(&table, owner(3));
+        {
+            let abandoned = second.take(key(0), LockWait::Forever);
+            tokio::pin!(abandoned);
+            assert!(futures::poll!(abandoned.as_mut()).is_pending());
+            let behind = third.take(key(0), LockWait::Forever);
+            tokio::pin!(behind);
+            assert!(futures::poll!(behind.as_mut()).is_pending());
+            // The lock is granted to the second, which never looks at it.
+            drop(first);
+        }
+        assert_eq!(table.len(), 0, "both have gone without taking it");
+        third.take(key(0), LockWait::No).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cycle_of_three_is_refused_and_a_queue_is_none() {
+        let table = LockTable::new();
+        let mut held: Vec<Held> = (0..4).map(|n| Held::new(&table, owner(n))).collect();
+        for (n, held) in held.iter_mut().enumerate() {
+            held.take(key(n as u8), LockWait::No).await.unwrap();
+        }
+        let [a, b, c, d] = &mut held[..] else { panic!("four") };
+        let waits_a = a.take(key(1), LockWait::Forever);
+        let waits_b = b.take(key(2), LockWait::Forever);
+        let waits_d = d.take(key(2), LockWait::Forever);
+        tokio::pin!(waits_a, waits_b, waits_d);
+        assert!(futures::poll!(waits_a.as_mut()).is_pending());
+        assert!(futures::poll!(waits_b.as_mut()).is_pending());
+        assert!(futures::poll!(waits_d.as_mut()).is_pending(), "waiting behind somebody is no cycle");
+        let closing = c.take(key(0), LockWait::Forever).await;
+        assert!(matches!(closing, Err(WorkerError::Deadlock { .. })), "{closing:?}");
+        let no_wait = c.take(key(0), LockWait::No).await;
+        assert!(matches!(no_wait, Err(WorkerError::LockNotAvailable)), "{no_wait:?}");
+    }
+}

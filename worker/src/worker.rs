@@ -9,6 +9,7 @@ use catalog::client::CatalogCache;
 use common::clock::Clock;
 use common::error::{Report, SqlError};
 use common::ids::{CatalogVersion, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
+use query::scan::ScanSource;
 use rpc::catalog_api::{CatalogApi, RegisterRequest};
 use rpc::directory::WorkerDirectory;
 use rpc::worker_api::{
@@ -26,6 +27,7 @@ use crate::feed_source::Feeds;
 use crate::feed_target::Marks;
 use crate::locks::LockTable;
 use crate::participants::Participants;
+use crate::scan::StorageScan;
 use crate::sizes::Sizes;
 
 /// Where a worker keeps its id: group 0, under this key.
@@ -94,6 +96,11 @@ impl Worker {
     /// The id that the catalog gave.
     pub fn id(&self) -> WorkerId {
         self.core.id
+    }
+
+    /// Who reads this worker's rows for plans in this process.
+    pub fn scan_source(&self) -> Arc<dyn ScanSource> {
+        Arc::new(StorageScan::new(&self.core))
     }
 
     /// Ends the tasks, writes what is queued, and closes the storage so that the next opening has nothing to recover.
