@@ -25,6 +25,11 @@ use crate::numeric::Numeric;
 use crate::sqlstate::SqlState;
 use crate::types::{Scalar, SqlType};
 
+/// The hidden column with a row's encoded key, in the schema of a table as plans see it.
+pub const ROW_KEY: &str = "\u{1}row_key";
+/// The hidden column with a row's version.
+pub const ROW_VERSION: &str = "\u{1}row_version";
+
 /// The version of the format that is written.
 pub const VERSION: u8 = 1;
 

@@ -14,7 +14,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::eliminate_filter::EliminateFilter;
+use datafusion::optimizer::eliminate_limit::EliminateLimit;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use functions::context::CatalogExtension;
@@ -32,6 +35,8 @@ pub struct Planner {
     state: SessionState,
     runtime: Arc<RuntimeEnv>,
     analyzer: Analyzer,
+    /// The rules for a plan that is optimised but for its parameters.
+    simplifier: Optimizer,
 }
 
 impl Planner {
@@ -53,7 +58,8 @@ impl Planner {
             .with_analyzer_rules(Vec::new())
             .with_physical_optimizer_rule(Arc::new(PushIntoScatter))
             .build();
-        Ok(Self { state, runtime, analyzer })
+        let simplifier = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(EliminateFilter::new()), Arc::new(EliminateLimit::new())]);
+        Ok(Self { state, runtime, analyzer, simplifier })
     }
 
     fn state_for(&self, context: &Arc<StatementContext>) -> SessionState {
@@ -83,10 +89,20 @@ impl Planner {
     }
 
     /// The plan with values in place of its placeholders.
-    pub fn bind_parameters(&self, plan: LogicalPlan, types: &[SqlType], values: &[Datum]) -> Result<LogicalPlan, Report> {
+    ///
+    /// Conditions that the values decide are simplified again, so that they choose partitions.
+    pub fn bind_parameters(
+        &self,
+        plan: LogicalPlan,
+        types: &[SqlType],
+        values: &[Datum],
+        context: &Arc<StatementContext>,
+    ) -> Result<LogicalPlan, Report> {
         let scalars: Result<Vec<ScalarValue>, Report> =
             types.iter().zip(values).map(|(ty, value)| resolve::scalar_value(value, *ty).map_err(|e| e.report())).collect();
-        plan.with_param_values(ParamValues::from(scalars?)).map_err(|e| report(&e))
+        let bound = plan.with_param_values(ParamValues::from(scalars?)).map_err(|e| report(&e))?;
+        let state = self.state_for(context);
+        self.simplifier.optimize(bound, &state, |_, _| {}).map_err(|e| report(&e))
     }
 
     /// The operators.

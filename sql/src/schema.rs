@@ -52,10 +52,7 @@ pub struct RelationInfo {
     pub source: Arc<dyn TableSource>,
 }
 
-/// Name of the hidden column with a row's encoded key.
-pub const ROW_KEY: &str = "\u{1}row_key";
-/// Name of the hidden column with a row's version.
-pub const ROW_VERSION: &str = "\u{1}row_version";
+pub use common::row::{ROW_KEY, ROW_VERSION};
 
 /// A catalog at one version.
 pub trait CatalogView: Send + Sync {

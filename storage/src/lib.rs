@@ -41,4 +41,4 @@ mod version;
 pub use engine::{Engine, EngineOptions, EngineStats, RecoveredTransaction};
 pub use error::StorageError;
 pub use record::{Change, Frame, Record, TransactionState};
-pub use view::{ReadOutcome, ScanEnd, ScanRange, View};
+pub use view::{ReadOutcome, ScanEnd, ScanRange, View, Visitor};

@@ -40,6 +40,9 @@ pub struct ScanRange<'a> {
     pub reverse: bool,
 }
 
+/// Called with key, version and value of each row of a scan.
+pub type Visitor<'a> = dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()> + 'a;
+
 /// How a scan ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ScanEnd {
@@ -177,7 +180,7 @@ impl View {
         range: ScanRange<'_>,
         at: Timestamp,
         own: Option<TransactionId>,
-        visit: &mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>,
+        visit: &mut Visitor<'_>,
     ) -> Result<ScanEnd, StorageError> {
         let reader = Reader { transactions: &self.transactions, at, own, last: None };
         scan::scan(&self.layers, range, reader, visit)

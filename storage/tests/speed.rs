@@ -1,6 +1,6 @@
 //! How fast the engine is. Run by hand, optimised: the numbers are printed, the floors are far below what a quiet machine reaches.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails by panicking and prints what it measured")]
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
             Some(b'{') => self.object(depth),
             Some(b'[') => {
                 let mut elements = Vec::new();
-                self.each_element(depth, |reader| {
+                self.each_element(|reader| {
                     elements.push(reader.value(depth + 1)?);
                     Ok(())
                 })?;
@@ -346,18 +346,14 @@ impl<'a> Reader<'a> {
         match self.peek() {
             None => Err(ended()),
             Some(b'{') => self.each_member_raw(|reader, _| reader.skip_value(depth + 1)),
-            Some(b'[') => self.each_element(depth, |reader| reader.skip_value(depth + 1)),
+            Some(b'[') => self.each_element(|reader| reader.skip_value(depth + 1)),
             Some(b'}' | b']' | b',' | b':') => Err(self.unexpected("Expected JSON value")),
             Some(_) => self.token(),
         }
     }
 
     /// Reads an array; `element` must read one value.
-    pub(crate) fn each_element(
-        &mut self,
-        _depth: usize,
-        mut element: impl FnMut(&mut Self) -> Result<(), ValueError>,
-    ) -> Result<(), ValueError> {
+    pub(crate) fn each_element(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), ValueError>) -> Result<(), ValueError> {
         self.at += 1;
         if self.peek() == Some(b']') {
             self.at += 1;

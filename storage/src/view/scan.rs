@@ -11,13 +11,11 @@ use std::sync::Arc;
 use common::ids::Timestamp;
 use redb::{AccessGuard, Range};
 
-use super::{Layers, Reader, ScanEnd, ScanRange, Verdict, content_of};
+use super::{Layers, Reader, ScanEnd, ScanRange, Verdict, Visitor, content_of};
 use crate::base::{self, BaseView};
 use crate::error::StorageError;
 use crate::memtable::{Dropped, Held, Memtable};
 use crate::version::{Content, VersionKey};
-
-type Visit<'a> = &'a mut dyn FnMut(&[u8], Timestamp, &[u8]) -> ControlFlow<()>;
 
 /// A version that a stream stands at.
 enum Version<'a> {
@@ -157,7 +155,7 @@ fn first(streams: &[Stream<'_>], reverse: bool) -> Option<usize> {
 }
 
 /// See [`super::View::scan`].
-pub(super) fn scan(layers: &Layers, range: ScanRange<'_>, reader: Reader<'_>, visit: Visit<'_>) -> Result<ScanEnd, StorageError> {
+pub(super) fn scan(layers: &Layers, range: ScanRange<'_>, reader: Reader<'_>, visit: &mut Visitor<'_>) -> Result<ScanEnd, StorageError> {
     if range.hi.is_some_and(|hi| hi <= range.lo) {
         return Ok(ScanEnd::Done);
     }
@@ -176,7 +174,7 @@ fn judge(version: &Version<'_>, base: Option<&BaseView>, reader: &mut Reader<'_>
 
 /// Lends a row to the visitor; deletions are not rows.
 #[inline]
-fn lend(version: &Version<'_>, at: Timestamp, visit: Visit<'_>) -> ControlFlow<()> {
+fn lend(version: &Version<'_>, at: Timestamp, visit: &mut Visitor<'_>) -> ControlFlow<()> {
     let content = match version {
         Version::Memory(held) => held.key().content(),
         Version::Base { content, .. } => Content::decode(content.value()).expect("judged before"),
@@ -184,7 +182,7 @@ fn lend(version: &Version<'_>, at: Timestamp, visit: Visit<'_>) -> ControlFlow<(
     content.value.map_or(ControlFlow::Continue(()), |value| visit(version.key(), at, value))
 }
 
-fn forward(mut streams: Vec<Stream<'_>>, range: &ScanRange<'_>, mut reader: Reader<'_>, visit: Visit<'_>) -> Result<ScanEnd, StorageError> {
+fn forward(mut streams: Vec<Stream<'_>>, range: &ScanRange<'_>, mut reader: Reader<'_>, visit: &mut Visitor<'_>) -> Result<ScanEnd, StorageError> {
     // The version that decided its key: the rest of the key's versions are passed over.
     let mut decided: Option<Version<'_>> = None;
     while let Some(index) = first(&streams, false) {
@@ -214,7 +212,7 @@ fn backward(
     mut streams: Vec<Stream<'_>>,
     range: &ScanRange<'_>,
     mut reader: Reader<'_>,
-    visit: Visit<'_>,
+    visit: &mut Visitor<'_>,
 ) -> Result<ScanEnd, StorageError> {
     // The newest version so far, of the key that the merge stands at, that the reader sees or must wait for.
     let mut candidate: Option<(Version<'_>, Verdict)> = None;
