@@ -1,0 +1,175 @@
+//! What all sessions of a coordinator share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use arc_swap::ArcSwap;
+use catalog::client::CatalogCache;
+use catalog::state::CatalogState;
+use common::clock::Clock;
+use common::error::Report;
+use common::ids::{CatalogVersion, Timestamp, WorkerId};
+use common::sqlstate::SqlState;
+use parking_lot::Mutex;
+use query::planner::Planner;
+use rpc::catalog_api::CatalogApi;
+use rpc::directory::WorkerDirectory;
+use rpc::worker_api::WorkerApi;
+use tokio_util::sync::CancellationToken;
+
+use crate::prepared::StatementCache;
+use crate::schema_view::SchemaView;
+use crate::transaction::LiveTransactions;
+
+/// How a coordinator runs.
+#[derive(Clone, Debug)]
+pub struct CoordinatorOptions {
+    /// A name for this node, unique in the cluster: its address.
+    pub name: String,
+    /// Connections at once; one more is refused with 53300.
+    pub connections_max: usize,
+    /// Memory that the statements of this coordinator may use together, in bytes.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for CoordinatorOptions {
+    fn default() -> Self {
+        Self { name: "coordinator".to_owned(), connections_max: 2_000, memory_bytes_max: 1 << 30 }
+    }
+}
+
+/// A connected client, for cancel requests and pg_stat_activity.
+#[derive(Debug)]
+pub struct ConnectedSession {
+    pub pid: i32,
+    pub secret: i32,
+    pub user: String,
+    pub database: String,
+    pub application_name: Mutex<String>,
+    pub client_address: String,
+    /// Cancelled when the running statement shall end; replaced for each statement.
+    pub statement: Mutex<CancellationToken>,
+    /// Cancelled when the connection shall end.
+    pub connection: CancellationToken,
+    /// The running statement's text; empty when idle.
+    pub query: Mutex<Arc<str>>,
+}
+
+/// A coordinator.
+pub struct Coordinator {
+    pub options: CoordinatorOptions,
+    pub catalog: Arc<dyn CatalogApi>,
+    pub cache: Arc<CatalogCache>,
+    pub directory: Arc<dyn WorkerDirectory>,
+    pub clock: Arc<dyn Clock>,
+    pub statements: StatementCache,
+    pub transactions: LiveTransactions,
+    pub planner: Planner,
+    view: ArcSwap<SchemaView>,
+    sessions: Mutex<HashMap<i32, Arc<ConnectedSession>>>,
+    next_pid: AtomicI32,
+}
+
+impl Coordinator {
+    /// A coordinator over a catalog and the workers that it knows.
+    pub fn new(
+        options: CoordinatorOptions,
+        catalog: Arc<dyn CatalogApi>,
+        cache: Arc<CatalogCache>,
+        directory: Arc<dyn WorkerDirectory>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Report> {
+        let view = ArcSwap::from_pointee(SchemaView::new(cache.current()));
+        let planner = Planner::new(options.memory_bytes_max)?;
+        Ok(Arc::new(Self {
+            options,
+            catalog,
+            cache,
+            directory,
+            clock,
+            statements: StatementCache::default(),
+            transactions: LiveTransactions::default(),
+            planner,
+            view,
+            sessions: Mutex::default(),
+            next_pid: AtomicI32::new(1),
+        }))
+    }
+
+    /// The newest catalog state that this coordinator knows.
+    pub fn state(&self) -> Arc<CatalogState> {
+        self.cache.current()
+    }
+
+    /// The binder's view of the newest catalog state, with everything that is computed once for each version.
+    pub fn view(&self) -> Arc<SchemaView> {
+        let current = self.cache.current();
+        let view = self.view.load_full();
+        if view.state().version() == current.version() {
+            return view;
+        }
+        let fresh = Arc::new(SchemaView::new(current));
+        self.view.store(Arc::clone(&fresh));
+        fresh
+    }
+
+    /// A timestamp: a snapshot that sees every commit that was acknowledged before this call.
+    pub async fn timestamp(&self) -> Result<Timestamp, Report> {
+        self.catalog.timestamps(1).await
+    }
+
+    /// A worker by id.
+    pub fn worker(&self, id: WorkerId) -> Result<Arc<dyn WorkerApi>, Report> {
+        self.directory.worker(id)
+    }
+
+    /// Makes schema changes and waits until this coordinator sees them.
+    pub async fn propose(&self, base: CatalogVersion, changes: &[catalog::changes::Change]) -> Result<CatalogVersion, Report> {
+        let version = self.catalog.propose(base, catalog::changes::serialize(changes)).await?;
+        self.cache.wait_for(version, CATALOG_WAIT).await?;
+        Ok(version)
+    }
+
+    /// Admits a client, unless there are too many.
+    pub fn connect(&self, user: String, database: String, application_name: String, client_address: String) -> Result<Arc<ConnectedSession>, Report> {
+        let mut sessions = self.sessions.lock();
+        if sessions.len() >= self.options.connections_max {
+            return Err(Report::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
+        }
+        let session = Arc::new(ConnectedSession {
+            pid: self.next_pid.fetch_add(1, Ordering::Relaxed),
+            secret: rand::random(),
+            user,
+            database,
+            application_name: Mutex::new(application_name),
+            client_address,
+            statement: Mutex::new(CancellationToken::new()),
+            connection: CancellationToken::new(),
+            query: Mutex::new("".into()),
+        });
+        sessions.insert(session.pid, Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Forgets a client that is gone.
+    pub fn disconnect(&self, pid: i32) {
+        self.sessions.lock().remove(&pid);
+    }
+
+    /// Ends the running statement of the client with that pid and secret; anything else is ignored, as in PostgreSQL.
+    pub fn cancel(&self, pid: i32, secret: i32) {
+        let session = self.sessions.lock().get(&pid).cloned();
+        if let Some(session) = session.filter(|s| s.secret == secret) {
+            session.statement.lock().cancel();
+        }
+    }
+
+    /// The connected clients.
+    pub fn connected(&self) -> Vec<Arc<ConnectedSession>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+}
+
+/// How long a node waits for a catalog version that it knows to exist.
+pub const CATALOG_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

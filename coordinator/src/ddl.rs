@@ -1,0 +1,194 @@
+//! Schema changes.
+//!
+//! A statement works out a list of catalog changes against the newest state and proposes it; when the catalog has moved on meanwhile, it
+//! begins again. What needs data (an index over existing rows, a new primary key) is done between two proposals: the first makes every writer
+//! keep the new structure, the second lets readers use it.
+//!
+//! | file | statements |
+//! | --- | --- |
+//! | `definition` | what a table definition consists of: columns, keys, constraints, partitions |
+//! | `create_table` | CREATE TABLE, CREATE TABLE AS |
+//! | `create_index` | CREATE INDEX, and building an index over rows |
+//! | `alter_table` | ALTER TABLE |
+//! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
+//! | `drop` | DROP, TRUNCATE, and schemas |
+
+use std::sync::Arc;
+
+use catalog::changes::Change;
+use catalog::objects::Table;
+use catalog::state::CatalogState;
+use common::error::Report;
+use common::ids::CatalogVersion;
+use common::sqlstate::SqlState;
+use functions::context::SessionSettings;
+use sqlparser::ast::{Ident, ObjectName, Statement};
+
+use crate::prepared::Prepared;
+use crate::result::StatementResult;
+use crate::session::Session;
+
+mod alter_table;
+mod create_index;
+mod create_table;
+mod definition;
+mod drop;
+mod rewrite;
+
+/// How often a statement begins again when the catalog changes under it.
+const ATTEMPTS_MAX: usize = 50;
+
+/// Runs a schema change; `None` when the statement is something else.
+pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Statement) -> Result<Option<StatementResult>, Report> {
+    let is_ddl = matches!(
+        tree,
+        Statement::CreateTable(_)
+            | Statement::CreateIndex(_)
+            | Statement::CreateSchema { .. }
+            | Statement::AlterTable(_)
+            | Statement::Drop { .. }
+            | Statement::Truncate(_)
+    );
+    if !is_ddl {
+        return Ok(None);
+    }
+    if session.transaction.is_explicit() {
+        if let Statement::Truncate(truncate) = tree {
+            return drop::delete_all(session, truncate).await.map(Some);
+        }
+        return Err(Report::unsupported("a schema change inside a transaction block"));
+    }
+    let clause = prepared.statement.partitioning.clone();
+    Ok(Some(match tree {
+        Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
+        Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
+        Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,
+        other => drop::execute(session, other).await?,
+    }))
+}
+
+/// What working out a change looks at.
+struct Surroundings {
+    state: Arc<CatalogState>,
+    settings: SessionSettings,
+}
+
+impl Surroundings {
+    fn of(session: &Session) -> Self {
+        Self { state: session.coordinator.state(), settings: session.expression_settings() }
+    }
+
+    /// Schema and name of something new.
+    fn new_name(&self, name: &ObjectName) -> Result<(Arc<catalog::objects::Schema>, String), Report> {
+        let (schema, name) = split_name(name)?;
+        let schema_name = match schema {
+            Some(schema) => schema,
+            None => {
+                let known = |s: &&String| self.state.schema_named(s).is_some();
+                self.settings.search_path.iter().find(known).cloned().ok_or_else(|| {
+                    Report::new(SqlState::UNDEFINED_SCHEMA, "no schema has been selected to create in")
+                })?
+            }
+        };
+        let schema = self.state.schema_named(&schema_name).ok_or_else(|| {
+            Report::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{schema_name}\" does not exist"))
+        })?;
+        Ok((Arc::clone(schema), name))
+    }
+
+    /// An existing table.
+    fn table(&self, name: &ObjectName) -> Result<Option<Arc<Table>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.table_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.table_named(schema, &name)),
+        })
+    }
+
+    /// An existing index.
+    fn index(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::Index>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.index_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.index_named(schema, &name)),
+        })
+    }
+}
+
+fn split_name(name: &ObjectName) -> Result<(Option<String>, String), Report> {
+    let mut parts = Vec::with_capacity(name.0.len());
+    for part in &name.0 {
+        let ident = part.as_ident().ok_or_else(|| Report::unsupported(format!("the name {name}")))?;
+        parts.push(folded(ident));
+    }
+    match (parts.pop(), parts.pop()) {
+        (Some(last), schema) if parts.len() <= 1 => Ok((schema, last)),
+        _ => Err(Report::new(SqlState::SYNTAX_ERROR, format!("improper qualified name (too many dotted names): {name}"))),
+    }
+}
+
+/// An identifier as PostgreSQL folds it.
+fn folded(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn missing_relation(name: &ObjectName) -> Report {
+    Report::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+}
+
+/// Proposes changes; `None` when the catalog had moved on and the statement must look again.
+async fn propose(session: &Session, base: CatalogVersion, changes: &[Change]) -> Result<Option<CatalogVersion>, Report> {
+    match session.coordinator.propose(base, changes).await {
+        Ok(version) => Ok(Some(version)),
+        Err(error) if error.retryable => {
+            session.coordinator.cache.wait_for(CatalogVersion(base.0 + 1), crate::coordinator::CATALOG_WAIT).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn too_many_attempts() -> Report {
+    Report::new(SqlState::SERIALIZATION_FAILURE, "the schema kept changing while the statement ran")
+}
+
+/// Ids for new objects, taken from the catalog in one go.
+struct Ids {
+    next: u64,
+    end: u64,
+}
+
+impl Ids {
+    async fn take(session: &Session, count: usize) -> Result<Self, Report> {
+        let count = u32::try_from(count).map_err(|_| Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many objects at once"))?;
+        let next = session.coordinator.catalog.allocate_ids(count).await?;
+        Ok(Self { next, end: next + u64::from(count) })
+    }
+
+    fn next(&mut self) -> Result<u64, Report> {
+        if self.next >= self.end {
+            return Err(Report::internal("more ids are needed than were taken"));
+        }
+        self.next += 1;
+        Ok(self.next - 1)
+    }
+
+    fn oid(&mut self) -> Result<common::ids::Oid, Report> {
+        let id = u32::try_from(self.next()?).map_err(|_| Report::internal("object ids are used up"))?;
+        Ok(common::ids::Oid(id))
+    }
+
+    fn relation(&mut self) -> Result<common::ids::RelationId, Report> {
+        Ok(common::ids::RelationId(self.oid()?.0))
+    }
+
+    /// The first of `count` consecutive ids.
+    fn run(&mut self, count: usize) -> Result<u64, Report> {
+        let first = self.next;
+        for _ in 0..count {
+            self.next()?;
+        }
+        Ok(first)
+    }
+}

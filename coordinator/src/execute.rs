@@ -1,0 +1,62 @@
+//! Executing bound statements: one file for each kind.
+
+use std::sync::Arc;
+
+use common::datum::Datum;
+use common::error::Report;
+use sql::bound::BoundStatement;
+
+use crate::prepared::Prepared;
+use crate::result::StatementResult;
+use crate::session::Session;
+
+pub mod change;
+pub mod conflict;
+pub mod copy_in;
+pub mod copy_out;
+pub mod explain;
+pub mod insert;
+pub mod point;
+pub mod query;
+pub mod returning;
+pub mod transaction_control;
+pub mod utility;
+
+/// How often a statement by itself is planned again after a worker said that its partition map is stale.
+const STALE_ATTEMPTS: u32 = 20;
+/// Before the next attempt.
+const STALE_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Runs a statement. One whose plan met a stale partition map, which no worker carried out, runs again with a newer one.
+pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
+    let mut current = Arc::clone(prepared);
+    for _ in 0..STALE_ATTEMPTS {
+        match execute_once(session, &current, &parameters).await {
+            Err(error) if error.retryable && error.sqlstate == common::sqlstate::SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+                tokio::time::sleep(STALE_PAUSE).await;
+                let declared = current.bound.parameters.iter().copied().map(Some).collect();
+                current = session.prepare(&current.statement, declared)?;
+            }
+            other => return other,
+        }
+    }
+    execute_once(session, &current, &parameters).await
+}
+
+async fn execute_once(session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<StatementResult, Report> {
+    if let Some(point) = &prepared.point
+        && let Some(result) = point.execute(session, prepared, parameters).await?
+    {
+        return Ok(result);
+    }
+    match &prepared.bound.statement {
+        BoundStatement::Query { query: bound, .. } => query::execute(session, prepared, bound, parameters).await,
+        BoundStatement::Insert(bound) => insert::execute(session, prepared, bound, parameters).await,
+        BoundStatement::Update(bound) => change::update(session, prepared, bound, parameters).await,
+        BoundStatement::Delete(bound) => change::delete(session, prepared, bound, parameters).await,
+        BoundStatement::Explain { analyze, statement, .. } => explain::execute(session, prepared, *analyze, statement, parameters).await,
+        BoundStatement::Maintenance(tag) => Ok(StatementResult::Command((*tag).to_owned())),
+        BoundStatement::Utility(tree) => utility::execute(session, prepared, tree).await,
+        BoundStatement::Empty => Ok(StatementResult::Empty),
+    }
+}

@@ -1,0 +1,100 @@
+//! SELECT through a plan: one snapshot, fragments at the owners, the rest here.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use common::columns;
+use common::datum::Datum;
+use common::error::{Report, SqlError};
+use common::types::SqlType;
+use datafusion::logical_expr::LogicalPlan;
+use futures::StreamExt;
+use query::context::StatementContext;
+use query::planner::is_cacheable;
+use rpc::worker_api::{ReadAt, ReadContext};
+use sql::bound::BoundQuery;
+
+use crate::prepared::Prepared;
+use crate::result::{ResultStream, Rows, RowsTag, StatementResult};
+use crate::schema_view::SchemaView;
+use crate::session::Session;
+
+/// Runs a query; rows come as the client takes them.
+pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, bound: &BoundQuery, parameters: &[Datum]) -> Result<StatementResult, Report> {
+    let context = statement_context(session, &prepared.view).await?;
+    let optimised = match prepared.optimised.get() {
+        Some(plan) => plan.clone(),
+        None => {
+            let plan = session.coordinator.planner.optimise(&bound.plan, &context)?;
+            if is_cacheable(&bound.plan) { prepared.optimised.get_or_init(|| plan).clone() } else { plan }
+        }
+    };
+    let stream = run_optimised(session, &context, optimised, &prepared.bound.parameters, parameters).await?;
+    Ok(StatementResult::Rows { columns: Arc::clone(prepared.columns()), rows: Rows::Batches(stream), tag: RowsTag::Select })
+}
+
+/// What the plans of one statement share: a new snapshot, the catalog state, the settings.
+pub async fn statement_context(session: &Session, view: &Arc<SchemaView>) -> Result<Arc<StatementContext>, Report> {
+    let coordinator = &session.coordinator;
+    let snapshot = coordinator.timestamp().await?;
+    let read = ReadContext { catalog_version: view.state().version(), at: ReadAt::Snapshot(snapshot), own: session.transaction.id() };
+    Ok(Arc::new(StatementContext {
+        catalog: Arc::clone(view.state()),
+        directory: Arc::clone(&coordinator.directory),
+        read,
+        settings: session.expression_settings(),
+        freshness: session.settings.index_freshness(session.last_commit),
+        lookup: Some(Arc::new(crate::system_views::SystemContext::new(session))),
+    }))
+}
+
+/// Optimises and runs a plan in a statement's context.
+pub async fn run_plan(
+    session: &Session,
+    context: &Arc<StatementContext>,
+    plan: &LogicalPlan,
+    types: &[SqlType],
+    parameters: &[Datum],
+) -> Result<ResultStream, Report> {
+    let optimised = session.coordinator.planner.optimise(plan, context)?;
+    run_optimised(session, context, optimised, types, parameters).await
+}
+
+async fn run_optimised(
+    session: &Session,
+    context: &Arc<StatementContext>,
+    optimised: LogicalPlan,
+    types: &[SqlType],
+    parameters: &[Datum],
+) -> Result<ResultStream, Report> {
+    let planner = &session.coordinator.planner;
+    let plan = if types.is_empty() { optimised } else { planner.bind_parameters(optimised, types, parameters, context)? };
+    let physical = planner.physical(&plan, context).await?;
+    Ok(Box::pin(planner.execute(physical, context)?))
+}
+
+/// All rows of a stream, as values of these types; an error when they take more than `bytes_max`.
+pub async fn collect_rows(mut stream: ResultStream, types: &[SqlType], bytes_max: usize) -> Result<Vec<Vec<Datum>>, Report> {
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        if bytes > bytes_max {
+            return Err(Report::new(common::sqlstate::SqlState::OUT_OF_MEMORY, "out of memory")
+                .with_detail(format!("The rows of the statement take more than {bytes_max} bytes.")));
+        }
+        batch_rows(&batch, types, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+/// Appends a batch's rows as values.
+pub fn batch_rows(batch: &RecordBatch, types: &[SqlType], rows: &mut Vec<Vec<Datum>>) -> Result<(), Report> {
+    rows.reserve(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        let values = batch.columns().iter().zip(types).map(|(array, ty)| columns::cell(array, row, *ty).map_err(|e| e.report()));
+        rows.push(values.collect::<Result<_, _>>()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What one client has: settings, prepared statements, a transaction.
+//!
+//! The wire owns a session and calls it; a session knows nothing of messages. Portals belong to the wire: they are results that have
+//! been begun.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use common::datum::Datum;
+use common::error::Report;
+use common::ids::Timestamp;
+use common::sqlstate::SqlState;
+use common::types::SqlType;
+use functions::context::SessionSettings;
+use sql::parse::ParsedStatement;
+
+use crate::coordinator::{ConnectedSession, Coordinator};
+use crate::prepared::Prepared;
+use crate::result::StatementResult;
+use crate::settings::Settings;
+use crate::transaction::TransactionBlock;
+
+/// Statements that a session may hold prepared.
+pub const PREPARED_MAX: usize = 10_000;
+
+/// A client's session.
+pub struct Session {
+    pub coordinator: Arc<Coordinator>,
+    pub connected: Arc<ConnectedSession>,
+    pub settings: Settings,
+    /// SQL PREPARE and the protocol's Parse share one name space, as in PostgreSQL.
+    pub prepared: HashMap<String, Arc<Prepared>>,
+    pub transaction: TransactionBlock,
+    /// The newest commit of this session: what `index_freshness = 'session'` must see.
+    pub last_commit: Timestamp,
+    /// What the wire shall send before the next result: notices, and parameters that changed.
+    pub notices: Vec<Report>,
+}
+
+impl Session {
+    /// A session for a client that was admitted.
+    pub fn new(coordinator: Arc<Coordinator>, connected: Arc<ConnectedSession>, settings: Settings) -> Self {
+        Self {
+            coordinator,
+            connected,
+            settings,
+            prepared: HashMap::new(),
+            transaction: TransactionBlock::default(),
+            last_commit: Timestamp::MIN,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The settings that expressions read, for a statement that begins now.
+    pub fn expression_settings(&self) -> SessionSettings {
+        let now = self.coordinator.clock.unix_micros();
+        let transaction_micros = self.transaction.began_micros().unwrap_or(now);
+        self.settings.for_expressions(&self.connected, transaction_micros, now)
+    }
+
+    /// Binds a statement; `declared` are the parameter types that the client gave.
+    pub fn prepare(&self, statement: &ParsedStatement, declared: Vec<Option<SqlType>>) -> Result<Arc<Prepared>, Report> {
+        self.coordinator.statements.get_or_bind(self, statement, declared)
+    }
+
+    /// Runs a bound statement with its parameters' values.
+    pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
+        if self.transaction.is_failed() && !prepared.may_run_in_failed_block() {
+            return Err(Report::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        let current = self.refreshed(prepared)?;
+        let result = crate::execute::execute(self, &current, parameters).await;
+        if result.is_err() {
+            self.transaction.statement_failed();
+        }
+        result
+    }
+
+    /// The statement as the newest catalog version understands it: bound again when the schema has changed since.
+    fn refreshed(&self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>, Report> {
+        if prepared.is_current(self) {
+            return Ok(Arc::clone(prepared));
+        }
+        let declared = prepared.bound.parameters.iter().copied().map(Some).collect();
+        let fresh = self.prepare(&prepared.statement, declared)?;
+        if fresh.columns() != prepared.columns() {
+            return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+        }
+        Ok(fresh)
+    }
+}
