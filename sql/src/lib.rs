@@ -16,4 +16,4 @@ pub mod parse;
 pub mod partition_clause;
 pub mod schema;
 
-pub use bind::{bind, bind_expression};
+pub use bind::{bind, bind_expression, find_relation, ident_name};

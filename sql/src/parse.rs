@@ -40,9 +40,19 @@ pub struct ParsedStatement {
 }
 
 impl ParsedStatement {
+    /// The empty statement.
+    pub fn empty() -> Self {
+        Self { text: "".into(), source: "".into(), syntax: Syntax::Empty, partitioning: None }
+    }
+
     /// The statement's own text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The statement's own text, shared.
+    pub fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     /// The text that positions count in.
