@@ -12,6 +12,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
 use crate::partition_clause::{self, PartitionClause};
 
@@ -129,6 +130,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     if let Some(tag) = maintenance(&tokens) {
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
+    copy_syntax::normalise(&mut tokens);
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);

@@ -2,6 +2,7 @@
 
 use common::error::Report;
 use common::sqlstate::SqlState;
+use sql::copy_syntax::ALL_COLUMNS;
 use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
 use types::copy::{CopyFormat, CopyOptions};
 
@@ -95,6 +96,11 @@ fn encoding(name: &str) -> Result<(), Report> {
 }
 
 fn chosen(names: &[Ident], columns: &[&str]) -> Result<Vec<bool>, Report> {
+    if let [all] = names
+        && all.value == ALL_COLUMNS
+    {
+        return Ok(vec![true; columns.len()]);
+    }
     let mut chosen = vec![false; columns.len()];
     for name in names {
         let name = sql::ident_name(name);
