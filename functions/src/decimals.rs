@@ -41,9 +41,11 @@ pub(crate) fn definitions() -> Vec<Definition> {
             .hidden(),
         columns_typed("decimal_multiply(numeric,numeric) numeric", |_, a| arrow_binary(a, numeric::mul), |t| result_type(t, Op::Multiply))
             .hidden(),
-        columns_typed("decimal_remainder(numeric,numeric) numeric", |_, a| arrow_binary(a, numeric::rem), |t| {
-            result_type(t, Op::Remainder)
-        })
+        columns_typed(
+            "decimal_remainder(numeric,numeric) numeric",
+            |_, a| arrow_binary(a, numeric::rem),
+            |t| result_type(t, Op::Remainder),
+        )
         .hidden(),
         columns_typed("decimal_negate(numeric) numeric", arrow_negate, |t| t.first().cloned().unwrap_or(DataType::Binary)).hidden(),
         row("numeric_add(numeric,numeric) numeric", |a| two(a, decimal::add)).hidden(),
