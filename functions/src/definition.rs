@@ -54,6 +54,10 @@ impl ArgType {
         }
     }
 
+    /// Whether this takes the common type of several arguments.
+    pub(crate) fn is_compatible(self) -> bool {
+        matches!(self, Self::AnyCompatible | Self::AnyCompatibleArray | Self::AnyCompatibleNonArray)
+    }
 }
 
 /// A type by its name in pg_type, with `[]` for its array. The names come from signatures in this crate only.
