@@ -149,8 +149,19 @@ pub struct Settings {
     format: FormatSettings,
     freshness: FreshnessSetting,
     search_path: Arc<[String]>,
+    timeouts: Timeouts,
+    binding_key: Arc<str>,
     user: Arc<str>,
     database: Arc<str>,
+}
+
+/// The settings that bound waits; `None` means without a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    pub lock: Option<Duration>,
+    pub statement: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub idle_in_transaction: Option<Duration>,
 }
 
 /// `partita.index_freshness` as it was set.
@@ -175,6 +186,8 @@ impl Settings {
             format: FormatSettings::default(),
             freshness: FreshnessSetting::Strong,
             search_path: Arc::from([]),
+            timeouts: Timeouts::default(),
+            binding_key: "".into(),
             user: user.into(),
             database: database.into(),
         };
@@ -210,15 +223,19 @@ impl Settings {
         match self.freshness {
             FreshnessSetting::Strong => IndexFreshness::Strong,
             FreshnessSetting::Session => IndexFreshness::Session(last_commit),
-            FreshnessSetting::Within(duration) => IndexFreshness::Within(duration),
+            FreshnessSetting::Within(duration) => IndexFreshness::Within(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)),
             FreshnessSetting::Any => IndexFreshness::Any,
         }
     }
 
-    /// A duration setting; `None` when it is 0, which turns it off.
-    pub fn duration(&self, name: &str) -> Option<Duration> {
-        let millis = parse_duration(&self.show(name).ok()?)?;
-        (millis > 0).then(|| Duration::from_millis(millis))
+    /// The settings that bound waits.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// A text that is the same for two sessions that bind every statement alike.
+    pub fn binding_key(&self) -> &Arc<str> {
+        &self.binding_key
     }
 
     /// The value that SHOW prints; 42704 for an unknown name.
@@ -311,10 +328,25 @@ impl Settings {
                 self.search_path = names.into_iter().map(|n| if n == "$user" { user.clone() } else { n }).collect();
             }
             "partita.index_freshness" => self.freshness = parse_freshness(value).ok_or_else(|| invalid(name, value))?,
-            _ => {}
+            "lock_timeout" => self.timeouts.lock = bound(value),
+            "statement_timeout" => self.timeouts.statement = bound(value),
+            "idle_session_timeout" => self.timeouts.idle = bound(value),
+            "idle_in_transaction_session_timeout" => self.timeouts.idle_in_transaction = bound(value),
+            _ => return Ok(()),
         }
+        let format = &self.format;
+        self.binding_key = format!(
+            "{:?}|{:?}|{:?}|{:?}|{:?}",
+            self.search_path, format.time_zone, format.date_order, format.date_format, format.interval_style,
+        )
+        .into();
         Ok(())
     }
+}
+
+/// A duration setting as a bound; 0 turns it off.
+fn bound(value: &str) -> Option<Duration> {
+    parse_duration(value).filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 fn unknown(name: &str) -> Report {

@@ -268,13 +268,13 @@ impl TargetTable {
             _ if refusal.relation == self.table.storage => (&self.table.partitioning.key, self.table.partitioning.key_columns.clone()),
             _ => return None,
         };
-        let values = schema.decode(&refusal.key).ok()?;
+        let (values, _) = schema.decode(&refusal.key);
         let shown: Option<Vec<String>> = columns
             .iter()
             .map(|attnum| {
                 let at = attnums.iter().position(|a| a == attnum)?;
                 let ty = self.table.column(*attnum)?.ty;
-                Some(types::text_output::datum_to_text(ty, values.get(at)?, format))
+                Some(types::text_output::to_text(values.get(at)?, ty, format))
             })
             .collect();
         let names: Vec<&str> = columns.iter().filter_map(|a| self.table.column(*a)).map(|c| c.name.as_str()).collect();
@@ -304,12 +304,12 @@ impl SyncIndex {
         self.index.state == IndexState::Ready
     }
 
-    fn destination(&self) -> Destination<'_> {
+    pub(crate) fn destination(&self) -> Destination<'_> {
         Destination { relation: self.index.storage, map: &self.map, bounds: &self.bounds, constraint: Some(self.index.oid) }
     }
 
     /// A unique index refuses a second entry, unless one of the columns is NULL.
-    fn precondition(&self, stored: &[Datum]) -> Precondition {
+    pub(crate) fn precondition(&self, stored: &[Datum]) -> Precondition {
         if self.is_unique_for(stored) { Precondition::Absent } else { Precondition::None }
     }
 
@@ -318,7 +318,7 @@ impl SyncIndex {
     }
 
     /// The key and value of a stored row's entry.
-    fn entry(&self, stored: &[Datum], table_key: &Bytes) -> Result<(Bytes, Bytes), Report> {
+    pub(crate) fn entry(&self, stored: &[Datum], table_key: &Bytes) -> Result<(Bytes, Bytes), Report> {
         let values: Vec<Datum> = self.columns.iter().map(|&at| stored[at].clone()).collect();
         let key_schema = match &self.index.scope {
             IndexScope::Global { partitioning, .. } => &partitioning.key,

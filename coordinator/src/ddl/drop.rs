@@ -101,7 +101,7 @@ fn drop_schema(
             session.notices.push(skipped("schema", &name));
             return Ok(());
         }
-        return Err(Report::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")));
+        return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist")));
     };
     let tables: Vec<&Arc<Table>> = around.state.tables().filter(|t| t.schema == schema.oid).collect();
     if let (Some(first), false) = (tables.first(), cascade) {

@@ -443,7 +443,7 @@ fn done(tag: String, prepared: &Prepared, has_returning: bool, row: Option<Vec<D
 impl Session {
     /// How long this session waits for locks.
     pub fn lock_wait(&self) -> LockWait {
-        match self.settings.duration("lock_timeout") {
+        match self.settings.timeouts().lock {
             Some(limit) => LockWait::Millis(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)),
             None => LockWait::Forever,
         }
