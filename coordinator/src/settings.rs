@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::error::Report;
 use common::sqlstate::SqlState;
+pub use common::version::SERVER_VERSION;
 use functions::context::SessionSettings;
 use query::freshness::IndexFreshness;
 use types::format_settings::FormatSettings;
@@ -52,9 +53,6 @@ const fn setting(name: &'static str, default: &'static str, kind: Kind, descript
 const fn reported(name: &'static str, default: &'static str, kind: Kind, description: &'static str) -> Definition {
     Definition { name, default, kind, reported: true, description }
 }
-
-/// The version that clients are told.
-pub const SERVER_VERSION: &str = "15.18 (Partita 0.1)";
 
 /// In order of name without regard to case.
 const REGISTRY: &[Definition] = &[

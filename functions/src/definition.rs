@@ -53,6 +53,11 @@ impl ArgType {
             _ => Self::Exact(parse_type(text)),
         }
     }
+
+    /// Whether this takes the common type of several arguments.
+    pub(crate) fn is_compatible(self) -> bool {
+        matches!(self, Self::AnyCompatible | Self::AnyCompatibleArray | Self::AnyCompatibleNonArray)
+    }
 }
 
 /// A type by its name in pg_type, with `[]` for its array. The names come from signatures in this crate only.

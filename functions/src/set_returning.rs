@@ -30,7 +30,7 @@ pub struct SetReturning {
 }
 
 /// The functions are definitions under this prefix, so that they are no scalar functions.
-const PREFIX: &str = "set_of_";
+pub(crate) const PREFIX: &str = "set_of_";
 
 pub(crate) fn definitions() -> Vec<Definition> {
     vec![
