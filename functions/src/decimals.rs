@@ -198,8 +198,13 @@ pub(crate) fn comparable(left: TypedExpr, right: TypedExpr) -> (TypedExpr, Typed
     }
     match common_form(&[left.clone(), right.clone()]) {
         Some(form) => (in_form(left, form), in_form(right, form)),
-        None => (canonical(left), canonical(right)),
+        None => (in_bytes(left), in_bytes(right)),
     }
+}
+
+/// A numeric in the sortable byte form.
+fn in_bytes(expr: TypedExpr) -> TypedExpr {
+    canonical(TypedExpr { ty: Scalar::Numeric.into(), ..expr })
 }
 
 type Kernel = fn(&dyn datafusion::arrow::array::Datum, &dyn datafusion::arrow::array::Datum) -> Result<ArrayRef, ArrowError>;
