@@ -269,9 +269,7 @@ impl Binder<'_> {
             (_, Datum::Null) => Err(BindError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "frame starting offset must not be null")),
             (WindowFrameUnits::Rows | WindowFrameUnits::Groups, Datum::Int8(n)) => match u64::try_from(n) {
                 Ok(n) => Ok(ScalarValue::UInt64(Some(n))),
-                Err(_) => {
-                    Err(BindError::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, "frame starting offset must not be negative"))
-                }
+                Err(_) => Err(BindError::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, "frame starting offset must not be negative")),
             },
             (_, constant) => Ok(resolve::scalar_value(&constant, cast.ty)?),
         }
