@@ -30,6 +30,9 @@ fn with_output(record: Record<ColumnKind>, output: RecordOutput<ColumnKind>) -> 
     match (record, output) {
         (Record::Statement { loc, conditions, connection, sql, expected, retry }, output) => {
             let expected = match (output, expected) {
+                (RecordOutput::Statement { error: Some(error), .. }, StatementExpect::Error(expected)) => {
+                    StatementExpect::Error(kept_or_told(expected, &*error))
+                }
                 (RecordOutput::Statement { error: Some(error), .. }, _) => StatementExpect::Error(told(&*error)),
                 (RecordOutput::Statement { count, .. }, StatementExpect::Count(_)) => StatementExpect::Count(count),
                 _ => StatementExpect::Ok,
@@ -37,16 +40,10 @@ fn with_output(record: Record<ColumnKind>, output: RecordOutput<ColumnKind>) -> 
             Record::Statement { loc, conditions, connection, sql, expected, retry }
         }
         (Record::Query { loc, conditions, connection, sql, expected, retry }, RecordOutput::Query { types, rows, error }) => {
-            let (sort_mode, label) = match expected {
-                QueryExpect::Results { sort_mode, label, .. } => (sort_mode, label),
-                QueryExpect::Error(_) => (None, None),
-            };
-            let expected = match error {
-                Some(error) => QueryExpect::Error(told(&*error)),
-                None => {
-                    let results = rows.iter().map(|row| row.concat()).collect();
-                    QueryExpect::Results { types, sort_mode, result_mode: None, label, results }
-                }
+            let expected = match (error, expected) {
+                (Some(error), QueryExpect::Error(expected)) => QueryExpect::Error(kept_or_told(expected, &*error)),
+                (Some(error), QueryExpect::Results { .. }) => QueryExpect::Error(told(&*error)),
+                (None, expected) => with_results(expected, types, &rows),
             };
             Record::Query { loc, conditions, connection, sql, expected, retry }
         }
@@ -56,6 +53,20 @@ fn with_output(record: Record<ColumnKind>, output: RecordOutput<ColumnKind>) -> 
         }
         (record, _) => record,
     }
+}
+
+fn with_results(expected: QueryExpect<ColumnKind>, types: Vec<ColumnKind>, rows: &[Vec<String>]) -> QueryExpect<ColumnKind> {
+    let (sort_mode, label) = match expected {
+        QueryExpect::Results { sort_mode, label, .. } => (sort_mode, label),
+        QueryExpect::Error(_) => (None, None),
+    };
+    QueryExpect::Results { types, sort_mode, result_mode: None, label, results: rows.iter().map(|row| row.concat()).collect() }
+}
+
+/// A pattern that was written by hand stays: it is there for what may differ.
+fn kept_or_told(expected: ExpectedError, error: &dyn std::error::Error) -> ExpectedError {
+    let is_kept = matches!(expected, ExpectedError::Inline(_)) && expected.is_match(&error.to_string());
+    if is_kept { expected } else { told(error) }
 }
 
 /// The whole error, line by line: a pattern would let differences through.
