@@ -3,11 +3,13 @@
 //! - [`partita`]: Partita as one process or as a cluster of processes. [`postgres`]: a PostgreSQL 15 of the tests' own.
 //! - [`process`]: a child process with its log, which can be killed, stopped, frozen and waited for, always with a limit.
 //! - [`client`]: a client of the simple protocol that gives everything that the server says.
+//! - [`acknowledged`]: writers that know what must be there after a crash.
 //! - [`logic`]: logic tests (`slt/**.slt`), and [`partita_clauses`], what is left of them for PostgreSQL.
 //!
 //! Everything here panics when something goes wrong: it is used by tests alone.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
+pub mod acknowledged;
 pub mod client;
 pub mod logic;
 pub mod partita;
