@@ -67,13 +67,23 @@ pub struct Writer {
     counted: u64,
     count_in_doubt: bool,
     acknowledged: u64,
+    last_refusal: String,
 }
 
 impl Writer {
     /// The writer of that number (from 1). Its choices follow from the seed.
     pub fn new(number: u32, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed ^ u64::from(number) << 32);
-        Self { number, random, batches: BTreeMap::new(), batches_begun: 0, counted: 0, count_in_doubt: false, acknowledged: 0 }
+        Self {
+            number,
+            random,
+            batches: BTreeMap::new(),
+            batches_begun: 0,
+            counted: 0,
+            count_in_doubt: false,
+            acknowledged: 0,
+            last_refusal: String::new(),
+        }
     }
 
     /// Makes its counter. To be called once, while nothing crashes.
@@ -84,6 +94,11 @@ impl Writer {
     /// How many changes it was told of.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// The last statement that was refused, and why.
+    pub fn last_refusal(&self) -> &str {
+        &self.last_refusal
     }
 
     /// Makes one change. `Err`: the connection is of no use any more.
@@ -161,7 +176,10 @@ impl Writer {
             Err(ClientError::Server(report)) if UNKNOWN_OUTCOMES.contains(&report.code.as_str()) => (Outcome::InDoubt, Ok(())),
             // The server goes down: whether before or after the change, it does not say.
             Err(ClientError::Server(report)) if report.severity == "FATAL" => (Outcome::InDoubt, Err(ClientError::Server(report))),
-            Err(ClientError::Server(_)) => (Outcome::Refused, Ok(())),
+            Err(ClientError::Server(report)) => {
+                self.last_refusal = format!("{sql}: {report}");
+                (Outcome::Refused, Ok(()))
+            }
             Err(error) => (Outcome::InDoubt, Err(error)),
         }
     }

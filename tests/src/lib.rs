@@ -4,6 +4,7 @@
 //! - [`process`]: a child process with its log, which can be killed, stopped, frozen and waited for, always with a limit.
 //! - [`client`]: a client of the simple protocol that gives everything that the server says.
 //! - [`acknowledged`]: writers that know what must be there after a crash.
+//! - [`pending`]: which tests Partita does not pass yet.
 //! - [`logic`]: logic tests (`slt/**.slt`), and [`partita_clauses`], what is left of them for PostgreSQL.
 //!
 //! Everything here panics when something goes wrong: it is used by tests alone.
@@ -14,6 +15,7 @@ pub mod client;
 pub mod logic;
 pub mod partita;
 pub mod partita_clauses;
+pub mod pending;
 pub mod postgres;
 pub mod process;
 pub mod wait;

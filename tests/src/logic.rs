@@ -23,8 +23,6 @@ pub use self::update::update_file;
 use crate::client::{Address, Client, ClientError};
 use crate::partita_clauses::without_partita_clauses;
 
-/// How many differences of a file are told.
-const DIFFERENCES_MAX: usize = 40;
 /// In place of a statement: the notices so far.
 const NOTICES: &str = "\\notices";
 
@@ -45,9 +43,12 @@ impl Engine {
     }
 }
 
-/// Runs a file against a database that has nothing in it. `Err` tells all differences; the file is run to its end.
-pub fn run_file(path: &Path, address: &Address, engine: Engine) -> Result<(), String> {
-    let records = sqllogictest::parse_file::<ColumnKind>(path).map_err(|error| error.to_string())?;
+/// Runs a file against a database that has nothing in it, to its end. Gives all differences.
+pub fn run_file(path: &Path, address: &Address, engine: Engine) -> Vec<String> {
+    let records = match sqllogictest::parse_file::<ColumnKind>(path) {
+        Ok(records) => records,
+        Err(error) => return vec![error.to_string()],
+    };
     let mut runner = runner(address, engine);
     let mut differences = Vec::new();
     for record in records {
@@ -56,13 +57,13 @@ pub fn run_file(path: &Path, address: &Address, engine: Engine) -> Result<(), St
         }
         let Err(error) = runner.run(record) else { continue };
         differences.push(error.to_string());
-        if differences.len() == DIFFERENCES_MAX || !can_go_on(address) {
-            differences.push("(not run further)".to_owned());
+        if !can_go_on(address) {
+            differences.push("the server takes no connection any more".to_owned());
             break;
         }
     }
     runner.shutdown();
-    if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    differences
 }
 
 /// Whether the server still takes connections.

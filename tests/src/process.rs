@@ -101,6 +101,15 @@ impl Process {
         status.code()
     }
 
+    /// Waits for its end, and makes one after the limit. `None`: it was ended, or ended by a signal.
+    pub fn wait_or_kill(&mut self, limit: Duration) -> Option<i32> {
+        let status = wait::until(limit, || self.child.try_wait().unwrap());
+        if status.is_none() {
+            self.kill();
+        }
+        status.and_then(|status| status.code())
+    }
+
     /// The last lines of what it wrote.
     pub fn log_end(&self) -> String {
         const LINES: usize = 40;

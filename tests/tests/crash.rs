@@ -97,7 +97,7 @@ impl Loop {
     fn tell(&self, name: &str) {
         let acknowledged: u64 = self.writers.iter().map(Writer::acknowledged).sum();
         println!("{name}: {} rounds, {acknowledged} acknowledged changes", self.rounds);
-        assert!(acknowledged > 0, "nothing was written");
+        assert!(acknowledged > 0, "nothing was written; {}", self.writers[0].last_refusal());
     }
 }
 

@@ -3,8 +3,7 @@
 //! `postgresql::FILE`, `workers_1::FILE`, `workers_3::FILE`; files under `slt/partita` have no PostgreSQL. Each run gets an empty database: a new one
 //! in a shared PostgreSQL, a new process of Partita.
 //!
-//! `slt/pending.txt` names the files that Partita does not pass yet, each with the reason. They are run too, and one that passes everywhere is an
-//! error until its line is gone.
+//! `slt/pending.txt` names the files that Partita does not pass yet ([`tests::pending`]): `pending::FILE`.
 //!
 //! `UPDATE=1 cargo test -p tests --test logic -- FILE` writes PostgreSQL's answers into the files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -16,6 +15,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::logic::{Engine, run_file, update_file};
 use tests::partita::Partita;
+use tests::pending::{Pending, pending};
 use tests::postgres::Postgres;
 
 /// How many workers Partita has.
@@ -48,7 +48,7 @@ fn updates(files: &BTreeMap<String, PathBuf>) -> Vec<Trial> {
 
 fn trials(files: BTreeMap<String, PathBuf>) -> Vec<Trial> {
     let pending = pending();
-    for name in pending.keys() {
+    for name in pending.keys().filter(|name| name.ends_with(".slt")) {
         assert!(files.contains_key(name), "pending.txt names {name}, which is not there");
     }
     let mut trials = Vec::new();
@@ -57,7 +57,7 @@ fn trials(files: BTreeMap<String, PathBuf>) -> Vec<Trial> {
             trials.push(postgres_trial(&name, path.clone()));
         }
         match pending.get(&name) {
-            Some(reason) => trials.push(pending_trial(&name, path, reason.clone())),
+            Some(pending) => trials.push(pending_trial(&name, path, pending.clone())),
             None => trials.extend(WORKERS.map(|workers| partita_trial(&name, path.clone(), workers))),
         }
     }
@@ -68,44 +68,44 @@ fn postgres_trial(name: &str, path: PathBuf) -> Trial {
     let database = name.to_owned();
     Trial::test(format!("postgresql::{name}"), move || {
         let address = postgres().create_database(&database);
-        Ok(run_file(&path, &address, Engine::Postgresql)?)
+        passed(&run_file(&path, &address, Engine::Postgresql))
     })
 }
 
 fn partita_trial(name: &str, path: PathBuf, workers: u32) -> Trial {
-    Trial::test(format!("workers_{workers}::{name}"), move || Ok(run_on_partita(&path, workers)?))
+    Trial::test(format!("workers_{workers}::{name}"), move || passed(&run_on_partita(&path, workers)?))
 }
 
-/// Passes as long as the file fails with some number of workers.
-fn pending_trial(name: &str, path: PathBuf, reason: String) -> Trial {
-    let line = name.to_owned();
+/// Passes as long as there are no more differences than there were, with any number of workers.
+fn pending_trial(name: &str, path: PathBuf, pending: Pending) -> Trial {
+    let file = name.to_owned();
     let trial = Trial::test(format!("pending::{name}"), move || {
-        let outcomes = WORKERS.map(|workers| run_on_partita(&path, workers));
-        let differences: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
-        let Some(first) = differences.first() else {
-            return Err(Failed::from(format!("{line} passes: take its line out of slt/pending.txt")));
-        };
-        eprintln!("pending {line}: {reason}; {} lines of differences", first.lines().count());
+        let runs = WORKERS.map(|workers| run_on_partita(&path, workers)).into_iter().collect::<Result<Vec<_>, String>>()?;
+        let most = runs.iter().max_by_key(|differences| differences.len()).map(Vec::as_slice).unwrap_or_default();
+        match pending.judge(&file, most.len()) {
+            Ok(told) => eprintln!("{told}"),
+            Err(told) => return Err(Failed::from(format!("{told}\n{}", most.join("\n")))),
+        }
         Ok(())
     });
     trial.with_kind("pending")
 }
 
-fn run_on_partita(path: &Path, workers: u32) -> Result<(), String> {
+fn passed(differences: &[String]) -> Result<(), Failed> {
+    if differences.is_empty() { Ok(()) } else { Err(format!("{} differences:\n{}", differences.len(), differences.join("\n")).into()) }
+}
+
+/// Gives the differences. `Err`: the server has crashed or panicked.
+fn run_on_partita(path: &Path, workers: u32) -> Result<Vec<String>, String> {
     let directory = tempfile::Builder::new().prefix("partita-tests-").tempdir().unwrap();
     let mut partita = Partita::start(directory.path(), workers)?;
-    let outcome = run_file(path, partita.address(), Engine::Partita);
-    let lost = if partita.process.is_running() { "" } else { "\nthe process has ended:\n" };
+    let differences = run_file(path, partita.address(), Engine::Partita);
     let log = partita.process.log_end();
-    let panicked = if log.contains("panicked at") { "\nthe log has a panic:\n" } else { lost };
-    match (outcome, panicked) {
-        (Ok(()), "") => {
-            partita.stop();
-            Ok(())
-        }
-        (Err(differences), "") => Err(differences),
-        (outcome, told) => Err(format!("{}{told}{log}", outcome.err().unwrap_or_default())),
+    if !partita.process.is_running() || log.contains("panicked at") {
+        return Err(format!("the server has crashed or panicked:\n{log}\n{}", differences.join("\n")));
     }
+    partita.stop();
+    Ok(differences)
 }
 
 /// The files by name: the path below `slt`.
@@ -123,16 +123,6 @@ fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
         }
     }
     found
-}
-
-/// The lines of `pending.txt`: a file's name, blanks, the reason.
-fn pending() -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(tests::crate_directory().join("slt/pending.txt")).unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| line.split_once(' ').unwrap_or_else(|| panic!("a line without a reason: {line}")))
-        .map(|(n, r)| (n.to_owned(), r.trim().to_owned()))
-        .collect()
 }
 
 static POSTGRES_USED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
