@@ -12,7 +12,13 @@ mod json_operators;
 mod json_sets;
 pub(crate) mod patterns;
 pub(crate) mod session_information;
+mod bytea;
+mod mathematics;
+mod random;
+mod regexps;
 pub(crate) mod sets;
+mod strings;
+mod text_columns;
 
 use crate::definition::Definition;
 
@@ -31,6 +37,12 @@ pub(crate) fn definitions() -> Vec<Definition> {
         json_sets::definitions(),
         session_information::definitions(),
         sets::definitions(),
+        bytea::definitions(),
+        mathematics::definitions(),
+        random::definitions(),
+        regexps::definitions(),
+        strings::definitions(),
+        text_columns::definitions(),
     ];
     families.into_iter().flatten().collect()
 }

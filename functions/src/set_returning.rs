@@ -22,7 +22,7 @@ const ELEMENTS_MAX: usize = 50_000_000;
 /// A call that answers a set.
 #[derive(Debug, Clone)]
 pub struct SetReturning {
-    /// A list for each row.
+    /// A list for each row. Where the set's rows are arrays, its SQL type is theirs, and its Arrow type a list of lists.
     pub expr: TypedExpr,
     /// The set's columns. More than one: the list's elements are Arrow structs with these fields. A column without a name takes the
     /// function's.
@@ -119,12 +119,17 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     match select(named(name), &types) {
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
-            let ty = expr.ty.element();
+            let ty = if rows_are_arrays(name) { expr.ty } else { expr.ty.element() };
             Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)] })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
         Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
     }
+}
+
+/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
+fn rows_are_arrays(name: &str) -> bool {
+    name == "regexp_matches"
 }
 
 /// The name of the only column, where it is not the function's.

@@ -73,6 +73,15 @@ impl Binder<'_> {
         if let Some(clause) = list.clauses.first() {
             return Err(BindError::unsupported(format!("{clause} in the arguments of {}", function.name)));
         }
+        if let ([value, FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::Identifier(form)))], "NORMALIZE") =
+            (list.args.as_slice(), function.name.to_string().to_ascii_uppercase().as_str())
+            && form.quote_style.is_none()
+        {
+            // The form is a keyword.
+            let mut args = self.function_arguments(std::slice::from_ref(value), env)?;
+            args.push(resolve::literal(&Datum::Text(form.value.clone()), Scalar::Text.into()));
+            return Ok((args, false));
+        }
         Ok((self.function_arguments(&list.args, env)?, false))
     }
 
@@ -275,7 +284,7 @@ impl Binder<'_> {
         }
     }
 
-    /// EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, CEIL, FLOOR.
+    /// EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, CEIL, FLOOR, IS NORMALIZED.
     pub(crate) fn special_call(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
         let bind = |tree: &Tree| self.expression(tree, env);
         let (name, args) = match tree {
@@ -286,7 +295,7 @@ impl Binder<'_> {
             Tree::Ceil { expr, field } => ("ceil", self.rounding(expr, field, env)?),
             Tree::Floor { expr, field } => ("floor", self.rounding(expr, field, env)?),
             Tree::Position { expr, r#in } => ("position", vec![bind(r#in)?, bind(expr)?]),
-            Tree::Substring { expr, substring_from, substring_for, .. } => {
+            Tree::Substring { expr, substring_from, substring_for, shorthand, .. } => {
                 let mut args = vec![bind(expr)?];
                 match (substring_from, substring_for) {
                     (Some(from), length) => {
@@ -299,7 +308,7 @@ impl Binder<'_> {
                     }
                     (None, None) => {}
                 }
-                ("substring", args)
+                (if *shorthand { "substr" } else { "substring" }, args)
             }
             Tree::Trim { trim_where, trim_what, expr, trim_characters } => {
                 let name = match trim_where {
@@ -318,6 +327,12 @@ impl Binder<'_> {
                 let mut args = vec![bind(expr)?, bind(overlay_what)?, bind(overlay_from)?];
                 args.extend(overlay_for.as_ref().map(|l| bind(l)).transpose()?);
                 ("overlay", args)
+            }
+            Tree::IsNormalized { expr, form, negated } => {
+                let form = form.map_or("NFC".to_owned(), |form| form.to_string());
+                let args = vec![bind(expr)?, resolve::literal(&Datum::Text(form), Scalar::Text.into())];
+                let normalized = resolve::call(&self.cx(), "is_normalized", args, false)?;
+                return Ok(if *negated { TypedExpr::new(Expr::Not(Box::new(normalized.expr)), Scalar::Bool) } else { normalized });
             }
             other => return Err(BindError::unsupported(format!("the expression {other}"))),
         };
