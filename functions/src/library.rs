@@ -5,6 +5,7 @@ mod datetime_make;
 mod datetime_now;
 mod datetime_operators;
 mod datetime_zone;
+mod formatting;
 pub(crate) mod patterns;
 pub(crate) mod sets;
 
@@ -17,6 +18,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         datetime_now::definitions(),
         datetime_operators::definitions(),
         datetime_zone::definitions(),
+        formatting::definitions(),
         patterns::definitions(),
         sets::definitions(),
     ];
