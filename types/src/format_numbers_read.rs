@@ -173,10 +173,12 @@ impl Reader<'_> {
                 self.sign = char::from(*sign);
                 self.at += 1;
             }
-        } else if !is_read && !self.shape.has_sign && (self.shape.has_plus || self.shape.has_minus) {
-            if let Some(sign @ ('-' | '+')) = self.peek() {
-                self.sign = sign;
-            }
+        } else if !is_read
+            && !self.shape.has_sign
+            && (self.shape.has_plus || self.shape.has_minus)
+            && let Some(sign @ ('-' | '+')) = self.peek()
+        {
+            self.sign = sign;
         }
     }
 }
