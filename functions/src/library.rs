@@ -10,6 +10,7 @@ mod datetime_zone;
 mod json_building;
 mod json_operators;
 mod json_sets;
+mod formatting;
 pub(crate) mod patterns;
 pub(crate) mod session_information;
 mod bytea;
@@ -29,6 +30,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         datetime_now::definitions(),
         datetime_operators::definitions(),
         datetime_zone::definitions(),
+        formatting::definitions(),
         patterns::definitions(),
         arrays::definitions(),
         catalog_information::definitions(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::datum::Datum;
 use common::numeric::Numeric;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryBuilder, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
@@ -230,8 +230,7 @@ fn date_trunc(call: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<Co
                 (Some(name), Some(t)) => cut(&Truncation::new(name, ty), t).map(Some),
                 _ => Ok(None),
             });
-            let cut: datafusion::arrow::array::TimestampMicrosecondArray =
-                cut.collect::<Result<_, ValueError>>().map_err(crate::error::raise)?;
+            let cut: TimestampMicrosecondArray = cut.collect::<Result<_, ValueError>>().map_err(crate::error::raise)?;
             Ok(ColumnarValue::Array(Arc::new(cut.with_data_type(result))))
         }
     }
