@@ -167,7 +167,13 @@ impl Binder<'_> {
                     let index = self.expression(index, env)?;
                     resolve::subscript(&self.cx(), value, index)?
                 }
-                AccessExpr::Subscript(Subscript::Slice { .. }) => return Err(BindError::unsupported("an array slice")),
+                AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }) => {
+                    return Err(BindError::unsupported("an array slice with a stride"));
+                }
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    let bound = |tree: &Option<Tree>| tree.as_ref().map(|tree| self.expression(tree, env)).transpose();
+                    resolve::slice_of(&self.cx(), value, bound(lower_bound)?, bound(upper_bound)?)?
+                }
                 AccessExpr::Dot(_) => return Err(BindError::unsupported("a field of a composite value")),
             };
         }
