@@ -2,7 +2,7 @@
 
 mod arrays;
 mod catalog_information;
-mod json_building;
+pub(crate) mod json_building;
 mod json_operators;
 mod json_sets;
 pub(crate) mod patterns;

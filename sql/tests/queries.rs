@@ -1,5 +1,6 @@
 //! Queries without tables against what PostgreSQL 15 answers. In `queries/*.txt` a query stands on one line; the lines after it that begin
-//! with `=> ` are its rows, with ` | ` between columns, or its error.
+//! with `=> ` are its rows, with ` | ` between columns, or its error; a value of several lines
+//! takes as many.
 
 use std::sync::Arc;
 
@@ -34,7 +35,6 @@ impl CatalogView for Empty {
 }
 
 fn shown(report: &Report) -> Vec<String> {
-    if std::env::var("D").is_ok() { eprintln!("{:?}", report.detail); }
     vec![format!("ERROR {} {report}", report.sqlstate())]
 }
 
@@ -76,7 +76,7 @@ async fn run(text: &str) -> Vec<String> {
                 let value = cell(array, row, column.ty).unwrap();
                 if value.is_null() { "NULL".to_owned() } else { types::text_output::to_text(&value, column.ty, &settings.format) }
             });
-            rows.push(cells.collect::<Vec<_>>().join(" | "));
+            rows.extend(cells.collect::<Vec<_>>().join(" | ").split('\n').map(str::to_owned));
         }
     }
     rows

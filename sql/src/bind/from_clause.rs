@@ -312,6 +312,7 @@ impl Binder<'_> {
             name: info.name.clone(),
             columns: columns.collect(),
             primary_key: primary.iter().filter_map(place).collect(),
+            is_value: false,
         };
         Ok((LogicalPlan::TableScan(plan), table))
     }
@@ -390,7 +391,8 @@ impl Binder<'_> {
         let sets = self.sets_of(&function, args, with_ordinality, kind == JoinType::Left)?;
         let (plan, columns) = self.unnest(left.plan, sets, &column_name)?;
         let relation = Relation { plan, columns };
-        let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
+        let columns = scope_columns(&relation)?;
+        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1, columns, ..ScopeTable::default() };
         if let Some(alias) = alias {
             rename_scope(&mut table, alias)?;
         }
