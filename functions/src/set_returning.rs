@@ -28,9 +28,10 @@ const ELEMENTS_MAX: usize = 50_000_000;
 pub struct SetReturning {
     /// A list for each row.
     pub expr: TypedExpr,
-    /// The set's columns. More than one: the list's elements are Arrow structs with these fields. A column without a name takes the
-    /// function's.
+    /// The set's columns. A column without a name takes the function's.
     pub columns: Vec<(String, SqlType)>,
+    /// The list's elements are Arrow structs, with a field for each column under the name of its place: `0`, `1`, …
+    pub of_records: bool,
 }
 
 /// The functions are definitions under this prefix, so that they are no scalar functions.
@@ -103,7 +104,7 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
             let ty = expr.ty.element();
-            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)] })
+            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)], of_records: false })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
         Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
@@ -117,7 +118,7 @@ pub fn set_of_one(cx: &ExprContext<'_>, value: TypedExpr) -> Result<SetReturning
         return Err(FunctionError::Unsupported("a function that answers an array, in FROM,".into()));
     }
     let expr = crate::arrays::array_constructor(cx, vec![value])?;
-    Ok(SetReturning { expr, columns: vec![(String::new(), ty)] })
+    Ok(SetReturning { expr, columns: vec![(String::new(), ty)], of_records: false })
 }
 
 /// The numbers of the rows that sets beside each other have: WITH ORDINALITY.
@@ -126,14 +127,14 @@ pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
     let types = sets.iter().map(|set| set.expr.ty.without_typmod()).collect();
     let lists = sets.iter().map(|set| set.expr.expr.clone()).collect();
     let expr = TypedExpr::new(registry::call_hidden("numbers_of(variadic any) int8[]", types, ty, lists), ty);
-    SetReturning { expr, columns: vec![("ordinality".into(), Scalar::Int8.into())] }
+    SetReturning { expr, columns: vec![("ordinality".into(), Scalar::Int8.into())], of_records: false }
 }
 
 /// The same set, with one row of NULLs where it has none: what LEFT JOIN keeps.
 pub fn never_empty(set: SetReturning) -> SetReturning {
     let ty = set.expr.ty;
-    let expr = registry::call_hidden("never_empty(any) any", vec![ty.without_typmod()], ty, vec![set.expr.expr]);
-    SetReturning { expr: TypedExpr::new(expr, ty), columns: set.columns }
+    let expr = registry::call_hidden("never_empty(any) any", vec![ty.without_typmod()], ty, vec![set.expr.expr.clone()]);
+    SetReturning { expr: TypedExpr::new(expr, ty), ..set }
 }
 
 /// The lists of one argument, row by row.

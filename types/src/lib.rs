@@ -30,6 +30,7 @@ pub mod json;
 mod json_change;
 mod json_compare;
 pub mod json_parse;
+pub mod json_record;
 pub mod settings_text;
 pub mod size_text;
 pub mod text_input;

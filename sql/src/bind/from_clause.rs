@@ -388,11 +388,13 @@ impl Binder<'_> {
             outer.absorb(&env);
         }
         let column_name = alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let sets = self.sets_of(&function, args, with_ordinality, kind == JoinType::Left)?;
+        let set = self.defined_set(&function, &args, alias)?;
+        let is_record = set.is_some();
+        let sets = self.sets_of(&function, args, set, with_ordinality, kind == JoinType::Left)?;
         let (plan, columns) = self.unnest(left.plan, sets, &column_name)?;
         let relation = Relation { plan, columns };
         let columns = scope_columns(&relation)?;
-        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1, columns, ..ScopeTable::default() };
+        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1 && !is_record, columns, ..ScopeTable::default() };
         if let Some(alias) = alias {
             rename_scope(&mut table, alias)?;
         }
@@ -401,11 +403,39 @@ impl Binder<'_> {
         Ok(Source { plan: relation.plan, scope })
     }
 
+    /// The set of a function whose columns a column definition list names.
+    fn defined_set(&self, function: &str, args: &[TypedExpr], alias: Option<&TableAlias>) -> Result<Option<resolve::SetReturning>> {
+        let definitions = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
+        if definitions.is_empty() || definitions.iter().any(|column| column.data_type.is_none()) {
+            return Ok(None);
+        }
+        if !resolve::is_defined_record_set(function) {
+            let message = "a column definition list is only allowed for functions returning \"record\"";
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let mut columns = Vec::with_capacity(definitions.len());
+        for column in definitions {
+            if let Some(data_type) = &column.data_type {
+                columns.push((folded(&column.name), super::type_name::sql_type(data_type)?));
+            }
+        }
+        Ok(Some(resolve::defined_record_set(&self.cx(), function, args, columns)?))
+    }
+
     /// The lists of a function in FROM: one, or several for `unnest(a, b)`, and their rows' numbers.
-    fn sets_of(&self, function: &str, args: Vec<TypedExpr>, with_ordinality: bool, keep_empty: bool) -> Result<Vec<resolve::SetReturning>> {
+    fn sets_of(
+        &self,
+        function: &str,
+        args: Vec<TypedExpr>,
+        defined: Option<resolve::SetReturning>,
+        with_ordinality: bool,
+        keep_empty: bool,
+    ) -> Result<Vec<resolve::SetReturning>> {
         let cx = self.cx();
         let mut sets = Vec::with_capacity(args.len());
-        if function == "unnest" && args.len() > 1 {
+        if let Some(defined) = defined {
+            sets.push(defined);
+        } else if function == "unnest" && args.len() > 1 {
             for arg in args {
                 sets.push(resolve::set_returning(&cx, function, vec![arg])?);
             }
@@ -435,10 +465,10 @@ impl Binder<'_> {
             let list = self.unique("u");
             below.push(set.expr.expr.alias(&list));
             let element = Expr::Column(Column::from_name(&list));
-            let is_record = set.columns.len() > 1;
+            let is_record = set.of_records;
             for (at, (field, ty)) in set.columns.into_iter().enumerate() {
                 let value = if is_record {
-                    datafusion::functions::core::expr_fn::get_field(element.clone(), field.as_str())
+                    datafusion::functions::core::expr_fn::get_field(element.clone(), at.to_string())
                 } else {
                     element.clone()
                 };
