@@ -4,6 +4,7 @@ mod arrays;
 mod catalog_information;
 pub(crate) mod json_building;
 mod json_operators;
+mod json_paths;
 mod json_sets;
 pub(crate) mod patterns;
 pub(crate) mod session_information;
@@ -17,6 +18,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         catalog_information::definitions(),
         json_building::definitions(),
         json_operators::definitions(),
+        json_paths::definitions(),
         json_sets::definitions(),
         patterns::definitions(),
         session_information::definitions(),

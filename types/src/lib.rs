@@ -31,6 +31,7 @@ mod json_change;
 mod json_compare;
 pub mod json_parse;
 pub mod json_record;
+pub mod jsonpath;
 pub mod settings_text;
 pub mod size_text;
 pub mod text_input;
