@@ -7,8 +7,9 @@ mod datetime_make;
 mod datetime_now;
 mod datetime_operators;
 mod datetime_zone;
-mod json_building;
+pub(crate) mod json_building;
 mod json_operators;
+mod json_paths;
 mod json_sets;
 mod formatting;
 pub(crate) mod patterns;
@@ -36,6 +37,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         catalog_information::definitions(),
         json_building::definitions(),
         json_operators::definitions(),
+        json_paths::definitions(),
         json_sets::definitions(),
         session_information::definitions(),
         sets::definitions(),

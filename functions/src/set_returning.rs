@@ -1,17 +1,24 @@
 //! Functions that return sets: an expression gives each row its list, and the query unnests it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use common::datum::Datum;
 use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use types::datetime;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Builder, ListArray, ListBuilder, new_null_array};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::interleave;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::error::ValueError;
 
 use crate::context::ExprContext;
-use crate::definition::{Args, Definition, fail, row};
-use crate::error::{FunctionError, Result};
+use crate::definition::{Args, Call, Definition, columns, columns_typed, fail, row};
+use crate::error::{FunctionError, Result, internal};
 use crate::registry;
 use crate::resolution::{Selection, apply, select, type_list};
 use crate::typed_expr::TypedExpr;
@@ -24,9 +31,10 @@ const ELEMENTS_MAX: usize = 50_000_000;
 pub struct SetReturning {
     /// A list for each row. Where the set's rows are arrays, its SQL type is theirs, and its Arrow type a list of lists.
     pub expr: TypedExpr,
-    /// The set's columns. More than one: the list's elements are Arrow structs with these fields. A column without a name takes the
-    /// function's.
+    /// The set's columns. A column without a name takes the function's.
     pub columns: Vec<(String, SqlType)>,
+    /// The list's elements are Arrow structs, with a field for each column under the name of its place: `0`, `1`, …
+    pub of_records: bool,
 }
 
 /// The functions are definitions under this prefix, so that they are no scalar functions.
@@ -43,6 +51,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("set_of_generate_series(timestamp,timestamp,interval) timestamp[]", timestamps),
         row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
+        columns("numbers_of(variadic any) int8[]", numbers_of).nullable().hidden(),
+        columns_typed("never_empty(any) any", never_empty_kernel, |args| args[0].clone()).nullable().hidden(),
     ]
 }
 
@@ -120,7 +130,7 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
             let ty = if rows_are_arrays(name) { expr.ty } else { expr.ty.element() };
-            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)] })
+            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)], of_records: false })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
         Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
@@ -130,6 +140,74 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
 /// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
 fn rows_are_arrays(name: &str) -> bool {
     name == "regexp_matches"
+}
+
+/// A value as a set of one row.
+pub fn set_of_one(cx: &ExprContext<'_>, value: TypedExpr) -> Result<SetReturning> {
+    let ty = value.ty;
+    if ty.is_array {
+        return Err(FunctionError::Unsupported("a function that answers an array, in FROM,".into()));
+    }
+    let expr = crate::arrays::array_constructor(cx, vec![value])?;
+    Ok(SetReturning { expr, columns: vec![(String::new(), ty)], of_records: false })
+}
+
+/// The numbers of the rows that sets beside each other have: WITH ORDINALITY.
+pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
+    let ty = SqlType::array_of(Scalar::Int8.into());
+    let types = sets.iter().map(|set| set.expr.ty.without_typmod()).collect();
+    let lists = sets.iter().map(|set| set.expr.expr.clone()).collect();
+    let expr = TypedExpr::new(registry::call_hidden("numbers_of(variadic any) int8[]", types, ty, lists), ty);
+    SetReturning { expr, columns: vec![("ordinality".into(), Scalar::Int8.into())], of_records: false }
+}
+
+/// The same set, with one row of NULLs where it has none: what LEFT JOIN keeps.
+pub fn never_empty(set: SetReturning) -> SetReturning {
+    let ty = set.expr.ty;
+    let expr = registry::call_hidden("never_empty(any) any", vec![ty.without_typmod()], ty, vec![set.expr.expr.clone()]);
+    SetReturning { expr: TypedExpr::new(expr, ty), ..set }
+}
+
+/// The lists of one argument, row by row.
+fn lists(args: &ScalarFunctionArgs, index: usize) -> DataFusionResult<ListArray> {
+    let argument = args.args.get(index).ok_or_else(|| internal("a set has no list"))?;
+    Ok(argument.to_array(args.number_rows)?.as_list::<i32>().clone())
+}
+
+fn length(list: &ListArray, row: usize) -> usize {
+    if list.is_null(row) { 0 } else { usize::try_from(list.value_length(row)).unwrap_or(0) }
+}
+
+fn numbers_of(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let all = (0..args.args.len()).map(|i| lists(args, i)).collect::<DataFusionResult<Vec<_>>>()?;
+    let mut builder = ListBuilder::new(Int64Builder::new());
+    for row in 0..args.number_rows {
+        let longest = all.iter().map(|list| length(list, row)).max().unwrap_or(0);
+        (1_i64..).take(longest).for_each(|number| builder.values().append_value(number));
+        builder.append(true);
+    }
+    Ok(ColumnarValue::Array(Arc::new(builder.finish())))
+}
+
+fn never_empty_kernel(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let given = lists(args, 0)?;
+    let elements = given.values();
+    let nothing = new_null_array(elements.data_type(), 1);
+    let mut indices = Vec::with_capacity(elements.len());
+    let mut lengths = Vec::with_capacity(given.len());
+    for row in 0..given.len() {
+        let count = length(&given, row);
+        let start = usize::try_from(given.value_offsets()[row]).unwrap_or(0);
+        indices.extend((start..start + count).map(|at| (0, at)));
+        if count == 0 {
+            indices.push((1, 0));
+        }
+        lengths.push(count.max(1));
+    }
+    let filled = interleave(&[elements.as_ref(), nothing.as_ref()], &indices)?;
+    let DataType::List(item) = given.data_type() else { return Err(internal("a set is a list")) };
+    let list: ArrayRef = Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), filled, None)?);
+    Ok(ColumnarValue::Array(list))
 }
 
 /// The name of the only column, where it is not the function's.

@@ -44,6 +44,8 @@ mod json_change;
 mod json_compare;
 pub mod json_parse;
 pub mod overlap;
+pub mod json_record;
+pub mod jsonpath;
 pub mod settings_text;
 pub mod size_text;
 pub mod like;

@@ -57,6 +57,9 @@ impl Binder<'_> {
             return Err(named(BindError::new(SqlState::WINDOWING_ERROR, message)));
         }
         let (args, variadic) = self.arguments(&name, function, env).map_err(named)?;
+        if name == "row" {
+            return self.row_constructor(args);
+        }
         if function.filter.is_some() {
             let message = format!("FILTER specified, but {name} is not an aggregate function");
             return Err(named(BindError::new(SqlState::WRONG_OBJECT_TYPE, message)));
@@ -118,10 +121,21 @@ impl Binder<'_> {
     pub(crate) fn function_arguments(&self, args: &[FunctionArg], env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
         let bind = |arg: &FunctionArg| match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(tree)) => self.expression(tree, env),
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => self.row_of_item(name, env),
             FunctionArg::Unnamed(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"*\"")),
             FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(BindError::unsupported("named argument notation")),
         };
         args.iter().map(bind).collect()
+    }
+
+    /// `t.*` as an argument.
+    fn row_of_item(&self, name: &ObjectName, env: &Environment<'_>) -> Result<TypedExpr> {
+        let parts = super::from_clause::name_parts(name)?;
+        let table = parts.last().map_or("", String::as_str);
+        match self.whole_row(table, env)? {
+            Some(row) => Ok(row),
+            None => Err(super::select::missing_from(table)),
+        }
     }
 
     /// A set-returning function in the select list.

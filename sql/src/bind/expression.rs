@@ -83,7 +83,10 @@ impl Binder<'_> {
             | Tree::Trim { .. }
             | Tree::IsNormalized { .. }
             | Tree::Overlay { .. } => self.special_call(tree, env),
-            Tree::Tuple(_) => Err(BindError::unsupported("a row as a value")),
+            Tree::Tuple(entries) => {
+                let entries = entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?;
+                self.row_constructor(entries)
+            }
             other => Err(BindError::unsupported(format!("the expression {other}"))),
         }
     }
@@ -168,7 +171,13 @@ impl Binder<'_> {
                     let index = self.expression(index, env)?;
                     resolve::subscript(&self.cx(), value, index)?
                 }
-                AccessExpr::Subscript(Subscript::Slice { .. }) => return Err(BindError::unsupported("an array slice")),
+                AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }) => {
+                    return Err(BindError::unsupported("an array slice with a stride"));
+                }
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    let bound = |tree: &Option<Tree>| tree.as_ref().map(|tree| self.expression(tree, env)).transpose();
+                    resolve::slice_of(&self.cx(), value, bound(lower_bound)?, bound(upper_bound)?)?
+                }
                 AccessExpr::Dot(_) => return Err(BindError::unsupported("a field of a composite value")),
             };
         }
@@ -181,11 +190,43 @@ impl Binder<'_> {
         match found {
             Some(value) => Ok(value),
             None if ident.quote_style.is_none() && is_bare_function(&name) => self.bare_function(&name),
-            None => {
-                let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
-                Err(self.error_at(ident, error))
-            }
+            None => match self.whole_row(&name, env).map_err(|e| self.error_at(ident, e))? {
+                Some(row) => Ok(row),
+                None => {
+                    let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+                    Err(self.error_at(ident, error))
+                }
+            },
         }
+    }
+
+    /// The row of a FROM item, or the value of a function there that answers one.
+    pub(crate) fn whole_row(&self, name: &str, env: &Environment<'_>) -> Result<Option<TypedExpr>> {
+        if let Some(item) = env.scope.table(None, name)? {
+            return Ok(Some(row_of(item, |column| column.value.clone())));
+        }
+        let mut outer = env.outer;
+        while let Some(enclosing) = outer {
+            if let Some(item) = enclosing.scope.table(None, name)? {
+                let reference = |column: &super::scope::ScopeColumn| {
+                    let reference = super::subquery::outer_reference(column);
+                    env.note_references([reference.clone()]);
+                    TypedExpr { expr: reference, ..column.value.clone() }
+                };
+                return Ok(Some(row_of(item, reference)));
+            }
+            outer = enclosing.outer;
+        }
+        Ok(None)
+    }
+
+    /// `ROW(a, b)`, `(a, b)`.
+    pub(crate) fn row_constructor(&self, values: Vec<TypedExpr>) -> Result<TypedExpr> {
+        let mut fields = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            fields.push((format!("f{}", at + 1), resolve::settle_unknown(&self.cx(), value)?));
+        }
+        Ok(resolve::row_value(fields))
     }
 
     fn qualified_column(&self, parts: &[Ident], env: &Environment<'_>) -> Result<TypedExpr> {
@@ -236,6 +277,14 @@ impl Binder<'_> {
 
     fn bare_function(&self, name: &str) -> Result<TypedExpr> {
         Ok(resolve::call(&self.cx(), name, Vec::new(), false)?)
+    }
+}
+
+/// The row of a FROM item whose columns are found by `value`.
+fn row_of(item: &super::scope::ScopeTable, value: impl Fn(&super::scope::ScopeColumn) -> TypedExpr) -> TypedExpr {
+    match item.columns.as_slice() {
+        [only] if item.is_value => value(only),
+        columns => resolve::row_value(columns.iter().map(|column| (column.name.clone(), value(column))).collect()),
     }
 }
 

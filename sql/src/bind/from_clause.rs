@@ -193,23 +193,16 @@ impl Binder<'_> {
             TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, &args.args, alias.as_ref(), *with_ordinality, (outer, ctes))
+                self.function_item(base, name, &args.args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, args, alias.as_ref(), *with_ordinality, (outer, ctes))
+                self.function_item(base, name, args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(
-                    base,
-                    &ObjectName::from(vec![Ident::new("unnest")]),
-                    &args,
-                    alias.as_ref(),
-                    *with_ordinality,
-                    (outer, ctes),
-                )
+                self.function_item(base, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -330,6 +323,7 @@ impl Binder<'_> {
             name: info.name.clone(),
             columns: columns.collect(),
             primary_key: primary.iter().filter_map(place).collect(),
+            is_value: false,
         };
         Ok((LogicalPlan::TableScan(plan), table))
     }
@@ -362,22 +356,13 @@ impl Binder<'_> {
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. }
             | TableFactor::Table { name, args: Some(sqlparser::ast::TableFunctionArgs { args, .. }), alias, with_ordinality, .. }
-                if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) =>
+                if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) =>
             {
-                self.function_item(left, name, args, alias.as_ref(), *with_ordinality, (outer, ctes))
+                self.function_item(left, name, args, alias.as_ref(), *with_ordinality, kind, (outer, ctes))
             }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. }
-                if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) =>
-            {
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) => {
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(
-                    left,
-                    &ObjectName::from(vec![Ident::new("unnest")]),
-                    &args,
-                    alias.as_ref(),
-                    *with_ordinality,
-                    (outer, ctes),
-                )
+                self.function_item(left, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, kind, (outer, ctes))
             }
             _ => {
                 let right = self.factor(factor, outer, ctes)?;
@@ -404,6 +389,7 @@ impl Binder<'_> {
         args: &[FunctionArg],
         alias: Option<&TableAlias>,
         with_ordinality: bool,
+        kind: JoinType,
         (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
     ) -> Result<Source> {
         let function = super::call::function_name(name)?;
@@ -412,31 +398,14 @@ impl Binder<'_> {
         if let Some(outer) = outer {
             outer.absorb(&env);
         }
-        let cx = self.cx();
         let column_name = alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let (plan, mut columns) = if resolve::is_set_returning(&function) {
-            let set = resolve::set_returning(&cx, &function, args)?;
-            self.unnest(left.plan, vec![set], &column_name)?
-        } else {
-            let value = resolve::call(&cx, &function, args, false)?;
-            let (plan, value) = self.extend(left.plan, value)?;
-            (plan, vec![Output { name: column_name.clone(), value, origin: None }])
-        };
-        let mut plan = plan;
-        if with_ordinality {
-            if !left.scope.tables.is_empty() {
-                return Err(BindError::unsupported("WITH ORDINALITY over columns of other FROM items"));
-            }
-            let number = self.row_number(Vec::new(), Vec::new())?;
-            let numbered = self.with_window(Relation { plan, columns }, number)?;
-            plan = numbered.plan;
-            columns = numbered.columns;
-            if let Some(last) = columns.last_mut() {
-                last.name = "ordinality".into();
-            }
-        }
+        let set = self.defined_set(&function, &args, alias)?;
+        let is_record = set.is_some();
+        let sets = self.sets_of(&function, args, set, with_ordinality, kind == JoinType::Left)?;
+        let (plan, columns) = self.unnest(left.plan, sets, &column_name)?;
         let relation = Relation { plan, columns };
-        let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
+        let columns = scope_columns(&relation)?;
+        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1 && !is_record, columns, ..ScopeTable::default() };
         if let Some(alias) = alias {
             rename_scope(&mut table, alias)?;
         }
@@ -445,45 +414,86 @@ impl Binder<'_> {
         Ok(Source { plan: relation.plan, scope })
     }
 
-    /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
-    pub(crate) fn unnest(&self, plan: LogicalPlan, sets: Vec<resolve::SetReturning>, name: &str) -> Result<(LogicalPlan, Vec<Output>)> {
-        let mut plan = plan;
-        let mut lists = Vec::with_capacity(sets.len());
-        let mut outputs = Vec::new();
-        for set in sets {
-            let (extended, column) = self.extend(plan, set.expr)?;
-            plan = extended;
-            let Expr::Column(column) = column.expr else { return Err(BindError::unsupported("this set-returning function")) };
-            lists.push(column.clone());
-            outputs.push((column, set.columns));
+    /// The set of a function whose columns a column definition list names.
+    fn defined_set(&self, function: &str, args: &[TypedExpr], alias: Option<&TableAlias>) -> Result<Option<resolve::SetReturning>> {
+        let definitions = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
+        if definitions.is_empty() || definitions.iter().any(|column| column.data_type.is_none()) {
+            return Ok(None);
         }
-        let mut plan = LogicalPlanBuilder::from(plan)
-            .unnest_columns_with_options(lists, datafusion::common::UnnestOptions::new().with_preserve_nulls(false))?
-            .build()?;
-        let mut columns = Vec::new();
-        for (column, fields) in outputs {
-            match fields.as_slice() {
-                [(field, ty)] => {
-                    let field = if fields_are_named(field) { field.clone() } else { name.to_owned() };
-                    columns.push(Output { name: field, value: TypedExpr::new(Expr::Column(column), *ty), origin: None });
-                }
-                _ => {
-                    for (field, ty) in fields {
-                        let value = datafusion::functions::core::expr_fn::get_field(Expr::Column(column.clone()), field.as_str());
-                        let (extended, value) = self.extend(plan, TypedExpr::new(value, ty))?;
-                        plan = extended;
-                        columns.push(Output { name: field, value, origin: None });
-                    }
-                }
+        if !resolve::is_defined_record_set(function) {
+            let message = "a column definition list is only allowed for functions returning \"record\"";
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let mut columns = Vec::with_capacity(definitions.len());
+        for column in definitions {
+            if let Some(data_type) = &column.data_type {
+                columns.push((folded(&column.name), super::type_name::sql_type(data_type)?));
             }
         }
+        Ok(Some(resolve::defined_record_set(&self.cx(), function, args, columns)?))
+    }
+
+    /// The lists of a function in FROM: one, or several for `unnest(a, b)`, and their rows' numbers.
+    fn sets_of(
+        &self,
+        function: &str,
+        args: Vec<TypedExpr>,
+        defined: Option<resolve::SetReturning>,
+        with_ordinality: bool,
+        keep_empty: bool,
+    ) -> Result<Vec<resolve::SetReturning>> {
+        let cx = self.cx();
+        let mut sets = Vec::with_capacity(args.len());
+        if let Some(defined) = defined {
+            sets.push(defined);
+        } else if function == "unnest" && args.len() > 1 {
+            for arg in args {
+                sets.push(resolve::set_returning(&cx, function, vec![arg])?);
+            }
+        } else if resolve::is_set_returning(function) {
+            sets.push(resolve::set_returning(&cx, function, args)?);
+        } else {
+            sets.push(resolve::set_of_one(&cx, resolve::call(&cx, function, args, false)?)?);
+        }
+        if with_ordinality {
+            sets.push(resolve::ordinality(&sets));
+        }
+        if keep_empty {
+            sets = sets.into_iter().map(resolve::never_empty).collect();
+        }
+        Ok(sets)
+    }
+
+    /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
+    pub(crate) fn unnest(&self, plan: LogicalPlan, sets: Vec<resolve::SetReturning>, name: &str) -> Result<(LogicalPlan, Vec<Output>)> {
+        let kept: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut below = kept.clone();
+        let mut above = kept;
+        let mut lists = Vec::with_capacity(sets.len());
+        let mut columns = Vec::new();
+        for set in sets {
+            // An unnested list loses its qualifier, so that its name alone has to be unique.
+            let list = self.unique("u");
+            below.push(set.expr.expr.alias(&list));
+            let element = Expr::Column(Column::from_name(&list));
+            let is_record = set.of_records;
+            for (at, (field, ty)) in set.columns.into_iter().enumerate() {
+                let value = if is_record {
+                    datafusion::functions::core::expr_fn::get_field(element.clone(), at.to_string())
+                } else {
+                    element.clone()
+                };
+                let qualifier = TableReference::bare(list.clone());
+                above.push(value.alias_qualified(Some(qualifier.clone()), at.to_string()));
+                let value = TypedExpr::new(Expr::Column(Column::new(Some(qualifier), at.to_string())), ty);
+                columns.push(Output { name: if field.is_empty() { name.to_owned() } else { field }, value, origin: None });
+            }
+            lists.push(Column::from_name(list));
+        }
+        let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);
+        let plan = LogicalPlanBuilder::from(plan).project(below)?.unnest_columns_with_options(lists, options)?.project(above)?.build()?;
         Ok((plan, columns))
     }
-}
-
-/// A set of one column that has a name of its own, as `jsonb_array_elements` has `value`.
-fn fields_are_named(field: &str) -> bool {
-    !field.is_empty()
 }
 
 fn cross(left: Source, right: Source) -> Result<Source> {

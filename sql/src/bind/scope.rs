@@ -41,6 +41,8 @@ pub(crate) struct ScopeTable {
     pub(crate) columns: Vec<ScopeColumn>,
     /// Places of the primary key's columns, for grouping by it.
     pub(crate) primary_key: Vec<usize>,
+    /// A function that answers one value a row: the item's name means that value.
+    pub(crate) is_value: bool,
 }
 
 /// All FROM items of one query, in order.
