@@ -80,7 +80,7 @@ fn setseed(args: &Args<'_>) -> Result<Datum, ValueError> {
     }
     seeded.push_back((session, Generator::seeded(seed)));
     ANY_SEEDED.store(true, Ordering::Release);
-    Ok(Datum::Text(String::new()))
+    Ok(Datum::Null)
 }
 
 #[cfg(test)]
