@@ -15,7 +15,6 @@ use arrow::datatypes::{
     UInt32Type,
 };
 use arrow::error::ArrowError;
-use bytes::Bytes;
 
 use crate::datum::Datum;
 use crate::interval::Interval;
@@ -25,6 +24,8 @@ use crate::types::{Scalar, SqlType};
 
 /// Nanoseconds in a microsecond: Arrow's intervals count nanoseconds.
 const NANOS: i64 = 1_000;
+/// Digits that a Decimal128 can have.
+const DECIMAL128_DIGITS: u16 = 38;
 
 enum Column {
     Bool(BooleanBuilder),
@@ -263,45 +264,17 @@ fn to_arrow_interval(v: Interval) -> Option<IntervalMonthDayNano> {
 /// One cell of an array as a value. The array's Arrow type decides, not a SQL type: any decimal is a numeric, Binary is a numeric when
 /// `ty` says so and bytea otherwise.
 pub fn cell(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, RowError> {
-    if array.is_null(row) || array.data_type() == &DataType::Null {
+    if array.is_null(row) {
         return Ok(Datum::Null);
     }
+    if let Some((field, ty)) = cell_field(array, row, ty) {
+        return field.to_datum(ty);
+    }
     Ok(match array.data_type() {
-        DataType::Boolean => Datum::Bool(array.as_boolean().value(row)),
-        DataType::Int16 => Datum::Int2(array.as_primitive::<Int16Type>().value(row)),
-        DataType::Int32 => Datum::Int4(array.as_primitive::<Int32Type>().value(row)),
-        DataType::Int64 => Datum::Int8(array.as_primitive::<Int64Type>().value(row)),
-        DataType::Float32 => Datum::Float4(array.as_primitive::<Float32Type>().value(row)),
-        DataType::Float64 => Datum::Float8(array.as_primitive::<Float64Type>().value(row)),
-        DataType::Decimal128(_, scale) => {
-            Datum::Numeric(Numeric::from_unscaled(array.as_primitive::<Decimal128Type>().value(row), *scale))
-        }
         DataType::Decimal256(_, scale) => {
             let unscaled = num_bigint::BigInt::from_signed_bytes_le(&array.as_primitive::<Decimal256Type>().value(row).to_le_bytes());
             Datum::Numeric(Numeric::finite(bigdecimal::BigDecimal::new(unscaled, i64::from(*scale))))
         }
-        DataType::Binary => {
-            let bytes = array.as_binary::<i32>().value(row);
-            if ty.scalar == Scalar::Numeric {
-                Datum::Numeric(Numeric::from_sortable(bytes).ok_or(RowError::Malformed("numeric"))?.0)
-            } else {
-                Datum::Bytea(Bytes::copy_from_slice(bytes))
-            }
-        }
-        DataType::Utf8 => Datum::Text(array.as_string::<i32>().value(row).to_owned()),
-        DataType::FixedSizeBinary(16) => {
-            Datum::Uuid(array.as_fixed_size_binary().value(row).try_into().map_err(|_| RowError::WrongType(ty))?)
-        }
-        DataType::Date32 => Datum::Date(array.as_primitive::<Date32Type>().value(row)),
-        DataType::Time64(TimeUnit::Microsecond) => Datum::Time(array.as_primitive::<Time64MicrosecondType>().value(row)),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            Datum::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row))
-        }
-        DataType::Interval(IntervalUnit::MonthDayNano) => {
-            let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            Datum::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / NANOS })
-        }
-        DataType::UInt32 => Datum::Oid(array.as_primitive::<UInt32Type>().value(row)),
         DataType::List(_) => {
             let elements = array.as_list::<i32>().value(row);
             let values: Result<_, _> = (0..elements.len()).map(|i| cell(&elements, i, ty.element())).collect();
@@ -309,6 +282,42 @@ pub fn cell(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, RowErro
         }
         _ => return Err(RowError::WrongType(ty)),
     })
+}
+
+/// One cell of an array, borrowed, with the type that it reads as (a decimal's scale is the array's); `None` for what has no stored form: lists
+/// and decimals of 256 bits.
+#[inline]
+pub fn cell_field(array: &dyn Array, row: usize, ty: SqlType) -> Option<(Field<'_>, SqlType)> {
+    if array.is_null(row) {
+        return Some((Field::Null, ty));
+    }
+    let field = match array.data_type() {
+        DataType::Null => Field::Null,
+        DataType::Boolean => Field::Bool(array.as_boolean().value(row)),
+        DataType::Int16 => Field::Int2(array.as_primitive::<Int16Type>().value(row)),
+        DataType::Int32 => Field::Int4(array.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => Field::Int8(array.as_primitive::<Int64Type>().value(row)),
+        DataType::Float32 => Field::Float4(array.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => Field::Float8(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Decimal128(_, scale) => {
+            let field = Field::Unscaled(array.as_primitive::<Decimal128Type>().value(row));
+            return Some((field, SqlType::numeric(DECIMAL128_DIGITS, i16::from(*scale))));
+        }
+        DataType::Binary if ty.scalar == Scalar::Numeric => Field::Numeric(array.as_binary::<i32>().value(row)),
+        DataType::Binary => Field::Bytea(array.as_binary::<i32>().value(row)),
+        DataType::Utf8 => Field::Text(array.as_string::<i32>().value(row)),
+        DataType::FixedSizeBinary(16) => Field::Uuid(array.as_fixed_size_binary().value(row).first_chunk()?),
+        DataType::Date32 => Field::Date(array.as_primitive::<Date32Type>().value(row)),
+        DataType::Time64(TimeUnit::Microsecond) => Field::Time(array.as_primitive::<Time64MicrosecondType>().value(row)),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Field::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row)),
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            Field::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / NANOS })
+        }
+        DataType::UInt32 => Field::Oid(array.as_primitive::<UInt32Type>().value(row)),
+        _ => return None,
+    };
+    Some((field, ty))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use common::types::SqlType;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 use sql::bound::{Bound, BoundStatement, OutputColumn};
-use sql::parse::ParsedStatement;
+use sql::parse::{ParsedStatement, parse_statements};
 
 use crate::execute::point::PointPlan;
 use crate::schema_view::SchemaView;
@@ -34,7 +34,7 @@ pub struct Prepared {
     /// The optimised logical plan with its placeholders, made at first use.
     pub optimised: OnceLock<LogicalPlan>,
     columns: Arc<[OutputColumn]>,
-    settings_key: String,
+    settings_key: Arc<str>,
 }
 
 impl Prepared {
@@ -52,7 +52,7 @@ impl Prepared {
             view,
             optimised: OnceLock::new(),
             columns,
-            settings_key: settings_key(session),
+            settings_key: Arc::clone(session.settings.binding_key()),
         })
     }
 
@@ -65,26 +65,14 @@ impl Prepared {
     pub fn is_current(&self, session: &Session) -> bool {
         let statement_is_bound_to_nothing = matches!(self.bound.statement, BoundStatement::Empty);
         statement_is_bound_to_nothing
-            || (self.view.state().version() == session.coordinator.state().version() && self.settings_key == settings_key(session))
+            || (self.view.state().version() == session.coordinator.state().version()
+                && self.settings_key == *session.settings.binding_key())
     }
 
-    /// Whether it may run although the transaction block has failed: only what ends the block.
-    pub fn may_run_in_failed_block(&self) -> bool {
-        crate::execute::transaction_control::ends_block(&self.bound.statement)
+    /// Whether its result is rows, be they without columns.
+    pub fn returns_rows(&self) -> bool {
+        matches!(self.bound.statement, BoundStatement::Query { .. }) || !self.columns.is_empty()
     }
-}
-
-/// The settings that binding depends on.
-fn settings_key(session: &Session) -> String {
-    let format = session.settings.format();
-    format!(
-        "{:?}|{:?}|{:?}|{:?}|{:?}",
-        session.settings.search_path(),
-        format.time_zone,
-        format.date_order,
-        format.date_format,
-        format.interval_style,
-    )
 }
 
 /// What RowDescription tells of a statement.
@@ -102,7 +90,7 @@ fn result_columns(statement: &BoundStatement) -> Vec<OutputColumn> {
 struct CacheKey {
     text: Arc<str>,
     version: CatalogVersion,
-    settings: String,
+    settings: Arc<str>,
     declared: Vec<Option<SqlType>>,
 }
 
@@ -112,17 +100,45 @@ pub struct StatementCache(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
+    parsed: HashMap<Arc<str>, Arc<[ParsedStatement]>>,
     by_key: HashMap<CacheKey, Arc<Prepared>>,
 }
 
 impl StatementCache {
+    /// The statements of a text: from the cache where it is.
+    pub fn get_or_parse(&self, text: &str) -> Result<Arc<[ParsedStatement]>, Report> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Ok(parse_statements(text)?.into());
+        }
+        if let Some(found) = self.0.lock().parsed.get(text) {
+            return Ok(Arc::clone(found));
+        }
+        let parsed: Arc<[ParsedStatement]> = parse_statements(text)?.into();
+        let mut entries = self.0.lock();
+        if entries.parsed.len() >= CACHED_MAX {
+            entries.parsed.clear();
+        }
+        entries.parsed.insert(text.into(), Arc::clone(&parsed));
+        Ok(parsed)
+    }
+
     /// The statement, bound for this session: from the cache where it is.
-    pub fn get_or_bind(&self, session: &Session, statement: &ParsedStatement, declared: Vec<Option<SqlType>>) -> Result<Arc<Prepared>, Report> {
+    pub fn get_or_bind(
+        &self,
+        session: &Session,
+        statement: &ParsedStatement,
+        declared: Vec<Option<SqlType>>,
+    ) -> Result<Arc<Prepared>, Report> {
         let text = statement.text();
         if text.len() > TEXT_BYTES_MAX {
             return Ok(Arc::new(Prepared::bind(session, statement, declared)?));
         }
-        let key = CacheKey { text: text.into(), version: session.coordinator.state().version(), settings: settings_key(session), declared };
+        let key = CacheKey {
+            text: statement.shared_text(),
+            version: session.coordinator.state().version(),
+            settings: Arc::clone(session.settings.binding_key()),
+            declared,
+        };
         if let Some(found) = self.0.lock().by_key.get(&key) {
             return Ok(Arc::clone(found));
         }

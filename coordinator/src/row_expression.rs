@@ -16,6 +16,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use functions::context::SessionSettings;
@@ -81,7 +82,7 @@ impl RowExpression {
             }
             Ok(TreeNodeRecursion::Continue)
         })
-        .map_err(query::errors::report)?;
+        .map_err(|e| query::errors::report(&e))?;
         let mut inputs = Vec::with_capacity(names.len());
         let mut fields = Vec::with_capacity(names.len());
         for column in &names {
@@ -90,9 +91,10 @@ impl RowExpression {
             inputs.push((source, type_of(source)));
             fields.push((column.relation.clone(), Arc::new(field)));
         }
-        let schema = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(query::errors::report)?;
+        let schema = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(|e| query::errors::report(&e))?;
         let props = execution_props(settings);
-        let physical = create_physical_expr(&expr, &schema, &props).map_err(query::errors::report)?;
+        let physical =
+            create_physical_expr(&expr, &schema, &props, &PhysicalPlanningContext::default()).map_err(|e| query::errors::report(&e))?;
         let expression = Self { compiled: Compiled::Computed { schema: Arc::clone(schema.inner()), inputs, expr: physical }, ty };
         let is_constant = names.is_empty() && !is_volatile(&expr)?;
         if is_constant {
@@ -133,10 +135,10 @@ impl RowExpression {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
             .map_err(|e| Report::internal(format!("a row does not fit its expression: {e}")))?;
-        let result = expr.evaluate(&batch).map_err(query::errors::report)?;
+        let result = expr.evaluate(&batch).map_err(|e| query::errors::report(&e))?;
         let array = match result {
             ColumnarValue::Array(array) => array,
-            ColumnarValue::Scalar(scalar) => scalar.to_array().map_err(query::errors::report)?,
+            ColumnarValue::Scalar(scalar) => scalar.to_array().map_err(|e| query::errors::report(&e))?,
         };
         if array.is_empty() {
             return Ok(Datum::Null);
@@ -159,7 +161,7 @@ fn parameters_as_columns(expr: Expr) -> Result<Expr, Report> {
             None => Ok(Transformed::no(e)),
         }
     });
-    rewritten.map(|t| t.data).map_err(query::errors::report)
+    rewritten.map(|t| t.data).map_err(|e| query::errors::report(&e))
 }
 
 fn is_volatile(expr: &Expr) -> Result<bool, Report> {
@@ -174,7 +176,7 @@ fn is_volatile(expr: &Expr) -> Result<bool, Report> {
         }
         Ok(TreeNodeRecursion::Continue)
     })
-    .map_err(query::errors::report)?;
+    .map_err(|e| query::errors::report(&e))?;
     Ok(found)
 }
 

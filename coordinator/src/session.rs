@@ -15,6 +15,7 @@ use functions::context::SessionSettings;
 use sql::parse::ParsedStatement;
 
 use crate::coordinator::{ConnectedSession, Coordinator};
+use crate::execute::transaction_control;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::settings::Settings;
@@ -60,23 +61,30 @@ impl Session {
 
     /// Binds a statement; `declared` are the parameter types that the client gave.
     pub fn prepare(&self, statement: &ParsedStatement, declared: Vec<Option<SqlType>>) -> Result<Arc<Prepared>, Report> {
+        self.refuse_in_failed_block(statement)?;
         self.coordinator.statements.get_or_bind(self, statement, declared)
     }
 
     /// Runs a bound statement with its parameters' values.
     pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
-        if self.transaction.is_failed() && !prepared.may_run_in_failed_block() {
-            return Err(Report::new(
-                SqlState::IN_FAILED_SQL_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.refuse_in_failed_block(&prepared.statement)?;
         let current = self.refreshed(prepared)?;
         let result = crate::execute::execute(self, &current, parameters).await;
         if result.is_err() {
             self.transaction.statement_failed();
         }
         result
+    }
+
+    /// 25P02 for anything but the end of a block that has failed.
+    pub fn refuse_in_failed_block(&self, statement: &ParsedStatement) -> Result<(), Report> {
+        if !self.transaction.is_failed() || transaction_control::ends_block(statement) {
+            return Ok(());
+        }
+        Err(Report::new(
+            SqlState::IN_FAILED_SQL_TRANSACTION,
+            "current transaction is aborted, commands ignored until end of transaction block",
+        ))
     }
 
     /// The statement as the newest catalog version understands it: bound again when the schema has changed since.

@@ -74,7 +74,10 @@ impl TargetTable {
         for check in &table.checks {
             let expr = sql::bind_expression(&check.expression, &names, Scalar::Bool.into(), settings).map_err(|e| e.report())?;
             let types: Vec<SqlType> = names.iter().map(|(_, ty)| *ty).collect();
-            checks.push(CompiledCheck { name: check.name.clone(), condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)? });
+            checks.push(CompiledCheck {
+                name: check.name.clone(),
+                condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)?,
+            });
         }
         let mut sync_indexes = Vec::new();
         for oid in &table.indexes {
@@ -214,7 +217,14 @@ impl TargetTable {
     }
 
     /// Adds the change of a row: in place, or from one key to another.
-    pub fn add_update(&self, writes: &mut WriteSet, key: Bytes, old: &[Datum], new: &[Datum], precondition: Precondition) -> Result<(), Report> {
+    pub fn add_update(
+        &self,
+        writes: &mut WriteSet,
+        key: Bytes,
+        old: &[Datum],
+        new: &[Datum],
+        precondition: Precondition,
+    ) -> Result<(), Report> {
         let new_key = self.key(new)?;
         if new_key != key {
             self.add_delete(writes, key, old, precondition)?;
@@ -241,9 +251,7 @@ impl TargetTable {
         let RefusalKind::Duplicate { constraint, .. } = &refusal.kind else { return None };
         let by_index = self.sync_indexes.iter().find(|i| i.index.storage == refusal.relation).map(|i| i.index.oid);
         let named = by_index.or(*constraint);
-        let unique = named.and_then(|oid| {
-            self.table.uniques.iter().find(|u| u.oid == oid || u.enforced_by == Enforcement::Index(oid))
-        });
+        let unique = named.and_then(|oid| self.table.uniques.iter().find(|u| u.oid == oid || u.enforced_by == Enforcement::Index(oid)));
         let index = named.and_then(|oid| state.index(oid));
         let (name, columns) = match (unique, &index) {
             (Some(unique), _) => (unique.name.clone(), unique.columns.clone()),
@@ -268,13 +276,13 @@ impl TargetTable {
             _ if refusal.relation == self.table.storage => (&self.table.partitioning.key, self.table.partitioning.key_columns.clone()),
             _ => return None,
         };
-        let values = schema.decode(&refusal.key).ok()?;
+        let (values, _) = schema.decode(&refusal.key);
         let shown: Option<Vec<String>> = columns
             .iter()
             .map(|attnum| {
                 let at = attnums.iter().position(|a| a == attnum)?;
                 let ty = self.table.column(*attnum)?.ty;
-                Some(types::text_output::datum_to_text(ty, values.get(at)?, format))
+                Some(types::text_output::to_text(values.get(at)?, ty, format))
             })
             .collect();
         let names: Vec<&str> = columns.iter().filter_map(|a| self.table.column(*a)).map(|c| c.name.as_str()).collect();
@@ -304,12 +312,12 @@ impl SyncIndex {
         self.index.state == IndexState::Ready
     }
 
-    fn destination(&self) -> Destination<'_> {
+    pub(crate) fn destination(&self) -> Destination<'_> {
         Destination { relation: self.index.storage, map: &self.map, bounds: &self.bounds, constraint: Some(self.index.oid) }
     }
 
     /// A unique index refuses a second entry, unless one of the columns is NULL.
-    fn precondition(&self, stored: &[Datum]) -> Precondition {
+    pub(crate) fn precondition(&self, stored: &[Datum]) -> Precondition {
         if self.is_unique_for(stored) { Precondition::Absent } else { Precondition::None }
     }
 
@@ -318,7 +326,7 @@ impl SyncIndex {
     }
 
     /// The key and value of a stored row's entry.
-    fn entry(&self, stored: &[Datum], table_key: &Bytes) -> Result<(Bytes, Bytes), Report> {
+    pub(crate) fn entry(&self, stored: &[Datum], table_key: &Bytes) -> Result<(Bytes, Bytes), Report> {
         let values: Vec<Datum> = self.columns.iter().map(|&at| stored[at].clone()).collect();
         let key_schema = match &self.index.scope {
             IndexScope::Global { partitioning, .. } => &partitioning.key,

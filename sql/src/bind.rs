@@ -15,18 +15,19 @@
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use common::types::SqlType;
 use datafusion::logical_expr::Expr;
 use functions::context::{ExprContext, ParameterTypes, SessionSettings};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{Ident, Statement};
+use sqlparser::ast::{Ident, ObjectName, Statement};
 
 use crate::bound::{Bound, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
-use crate::schema::CatalogView;
+use crate::schema::{CatalogView, RelationInfo};
 
 mod call;
 mod change;
@@ -86,6 +87,18 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+}
+
+/// The relation that a name stands for: COPY names one without a query around it.
+pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
+    let parameters = ParameterTypes::default();
+    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0) };
+    binder.relation(name)
+}
+
+/// An identifier as it counts: in lower case unless it is quoted.
+pub fn ident_name(ident: &Ident) -> String {
+    scope::folded(ident)
 }
 
 impl<'a> Binder<'a> {
@@ -149,5 +162,6 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
 /// Whether an expression has a subquery somewhere.
 pub(crate) fn has_subquery(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))).unwrap_or(true)
+    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))))
+        .unwrap_or(true)
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::error::Report;
 use rpc::worker_api::{BatchStream, FragmentRequest, PartitionRef};
 
 use crate::core::Core;
@@ -25,7 +24,6 @@ impl Core {
         if !asked.is_empty() {
             return Err(WorkerError::StaleMap);
         }
-        let _source = StorageScan::new(self);
-        Err(Report::unsupported("running fragments").into())
+        Ok(query::fragment::run(request, Arc::new(StorageScan::new(self)))?)
     }
 }

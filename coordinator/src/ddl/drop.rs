@@ -54,7 +54,13 @@ fn skipped(kind: &str, name: &str) -> Report {
     Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("{kind} \"{name}\" does not exist, skipping"))
 }
 
-fn drop_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session, changes: &mut Vec<Change>) -> Result<(), Report> {
+fn drop_table(
+    around: &Surroundings,
+    name: &ObjectName,
+    if_exists: bool,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
     match around.table(name)? {
         Some(table) => changes.push(Change::DropTable(table.oid)),
         None if around.index(name)?.is_some() => {
@@ -67,15 +73,21 @@ fn drop_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session
     Ok(())
 }
 
-fn drop_index(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session, changes: &mut Vec<Change>) -> Result<(), Report> {
+fn drop_index(
+    around: &Surroundings,
+    name: &ObjectName,
+    if_exists: bool,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
     match around.index(name)? {
         Some(index) => {
             let owner = around.state.table(index.table);
-            let constraint = owner.as_ref().and_then(|t| {
-                t.uniques.iter().find(|u| u.enforced_by == catalog::objects::Enforcement::Index(index.oid))
-            });
+            let constraint =
+                owner.as_ref().and_then(|t| t.uniques.iter().find(|u| u.enforced_by == catalog::objects::Enforcement::Index(index.oid)));
             if let (Some(table), Some(constraint)) = (&owner, constraint) {
-                let message = format!("cannot drop index {} because constraint {} on table {} requires it", index.name, constraint.name, table.name);
+                let message =
+                    format!("cannot drop index {} because constraint {} on table {} requires it", index.name, constraint.name, table.name);
                 return Err(Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
                     .with_hint(format!("You can drop constraint {} on table {} instead.", constraint.name, table.name)));
             }
@@ -101,7 +113,7 @@ fn drop_schema(
             session.notices.push(skipped("schema", &name));
             return Ok(());
         }
-        return Err(Report::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")));
+        return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist")));
     };
     let tables: Vec<&Arc<Table>> = around.state.tables().filter(|t| t.schema == schema.oid).collect();
     if let (Some(first), false) = (tables.first(), cascade) {

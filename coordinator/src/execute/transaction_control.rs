@@ -2,17 +2,18 @@
 
 use common::error::Report;
 use common::sqlstate::SqlState;
-use sql::bound::BoundStatement;
+use sql::parse::{ParsedStatement, Syntax};
 use sqlparser::ast::{Statement, TransactionIsolationLevel, TransactionMode};
 
 use crate::result::StatementResult;
 use crate::session::Session;
 
-/// Whether a statement ends a transaction block: the only kind that a failed block takes.
-pub fn ends_block(statement: &BoundStatement) -> bool {
-    match statement {
-        BoundStatement::Utility(tree) => matches!(tree.as_ref(), Statement::Commit { .. } | Statement::Rollback { .. }),
-        _ => false,
+/// Whether a failed block takes a statement: what ends the block, and nothing at all.
+pub fn ends_block(statement: &ParsedStatement) -> bool {
+    match &statement.syntax {
+        Syntax::Statement(tree) => matches!(tree.as_ref(), Statement::Commit { .. } | Statement::Rollback { .. }),
+        Syntax::Empty => true,
+        Syntax::Maintenance(_) => false,
     }
 }
 
@@ -32,7 +33,9 @@ pub async fn execute(session: &mut Session, tree: &Statement) -> Result<Option<S
 fn begin(session: &mut Session, modes: &[TransactionMode]) -> Result<StatementResult, Report> {
     for mode in modes {
         if let TransactionMode::IsolationLevel(
-            level @ (TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Serializable | TransactionIsolationLevel::Snapshot),
+            level @ (TransactionIsolationLevel::RepeatableRead
+            | TransactionIsolationLevel::Serializable
+            | TransactionIsolationLevel::Snapshot),
         ) = mode
         {
             return Err(Report::unsupported(format!("isolation level {level}")));

@@ -33,6 +33,21 @@ pub fn result_columns(statement: &BoundStatement) -> Vec<OutputColumn> {
     }
 }
 
+/// The columns that a statement's result will have: EXECUTE has those of what it executes.
+pub fn described_columns(session: &Session, prepared: &Prepared) -> Arc<[OutputColumn]> {
+    if let BoundStatement::Utility(tree) = &prepared.bound.statement
+        && let Statement::Execute { name: Some(name), .. } = tree.as_ref()
+        && let Some(executed) = session.prepared.get(&prepared_name(name))
+    {
+        return Arc::clone(executed.columns());
+    }
+    Arc::clone(prepared.columns())
+}
+
+fn prepared_name(name: &ObjectName) -> String {
+    name.0.last().and_then(|p| p.as_ident()).map(name_of).unwrap_or_default()
+}
+
 /// Runs one.
 pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Statement) -> Result<StatementResult, Report> {
     if let Some(result) = transaction_control::execute(session, tree).await? {
@@ -47,6 +62,8 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
         Statement::Reset(reset) => {
             match &reset.reset {
                 Reset::ALL => session.settings.reset_all(),
+                // There is one role, which every session has.
+                Reset::SessionAuthorization => {}
                 Reset::ConfigurationParameter(name) => session.settings.reset(&setting_name(name))?,
             }
             done("RESET")
@@ -185,7 +202,7 @@ fn prepare(
 }
 
 async fn execute_prepared(session: &mut Session, name: &ObjectName, arguments: &[Expr]) -> Result<StatementResult, Report> {
-    let name = name.0.last().and_then(|p| p.as_ident()).map(name_of).unwrap_or_default();
+    let name = prepared_name(name);
     let missing = || Report::new(SqlState::INVALID_SQL_STATEMENT_NAME, format!("prepared statement \"{name}\" does not exist"));
     let prepared = Arc::clone(session.prepared.get(&name).ok_or_else(missing)?);
     let types = prepared.bound.parameters.clone();

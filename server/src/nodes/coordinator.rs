@@ -30,7 +30,8 @@ pub(crate) async fn run(settings: CoordinatorSettings, stop: CancellationToken) 
     if let Some(port) = nodes_port {
         common::tasks::spawn("rpc", rpc::grpc::serve(port.listener, None, None, stop.clone()));
     }
-    let coordinator = Coordinator::new(options(&settings.client), catalog, cache, directory, nodes::clock());
+    let coordinator = Coordinator::new(options(&settings.client), catalog, cache, directory, nodes::clock())
+        .map_err(ServerError::part("cannot start the coordinator"))?;
     let serving = common::tasks::spawn("clients", coordinator.serve(clients.listener, stop.clone()));
     listeners::say_ready(&format!("partita coordinator is ready: {}", listeners::psql(clients.address)));
     nodes::served(&stop, "the coordinator", serving).await

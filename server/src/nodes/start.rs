@@ -30,6 +30,10 @@ pub(crate) async fn run(settings: StartSettings, stop: CancellationToken) -> Res
     let directory = Arc::new(DynamicDirectory::new());
     nodes::follow_workers(&cache, &directory, beside.clone());
 
+    let shared: Arc<dyn WorkerDirectory> = Arc::clone(&directory) as _;
+    let options = super::coordinator::options(&settings.client);
+    let coordinator = Coordinator::new(options, Arc::clone(&catalog), Arc::clone(&cache), shared, Arc::clone(&clock))
+        .map_err(ServerError::part("cannot start the coordinator"))?;
     let mut workers = Workers(Vec::new());
     for number in 1..=count {
         let options = WorkerOptions { data: data.worker(number), address: String::new(), groups: settings.groups };
@@ -46,7 +50,6 @@ pub(crate) async fn run(settings: StartSettings, stop: CancellationToken) -> Res
         }
     }
 
-    let coordinator = Coordinator::new(super::coordinator::options(&settings.client), catalog, cache, directory, clock);
     let serving = common::tasks::spawn("clients", coordinator.serve(clients.listener, stop.clone()));
     listeners::say_ready(&format!("partita is ready: {}", listeners::psql(clients.address)));
     let served = nodes::served(&stop, "the coordinator", serving).await;

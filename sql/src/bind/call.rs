@@ -9,8 +9,8 @@ use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
-    CeilFloorKind, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, TrimWhereField, WindowSpec, WindowType,
+    BinaryOperator, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
+    FunctionArguments, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, TrimWhereField, WindowSpec, WindowType,
 };
 
 use super::Binder;
@@ -56,7 +56,7 @@ impl Binder<'_> {
             let message = format!("window function {name} requires an OVER clause");
             return Err(named(BindError::new(SqlState::WINDOWING_ERROR, message)));
         }
-        let (args, variadic) = self.arguments(function, env)?;
+        let (args, variadic) = self.arguments(&name, function, env).map_err(named)?;
         if function.filter.is_some() {
             let message = format!("FILTER specified, but {name} is not an aggregate function");
             return Err(named(BindError::new(SqlState::WRONG_OBJECT_TYPE, message)));
@@ -68,7 +68,7 @@ impl Binder<'_> {
     }
 
     /// Arguments of a plain call.
-    fn arguments(&self, function: &Function, env: &Environment<'_>) -> Result<(Vec<TypedExpr>, bool)> {
+    fn arguments(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<(Vec<TypedExpr>, bool)> {
         let FunctionArguments::List(list) = &function.args else { return Ok((Vec::new(), false)) };
         if let Some(clause) = list.clauses.first() {
             return Err(BindError::unsupported(format!("{clause} in the arguments of {}", function.name)));
@@ -82,7 +82,37 @@ impl Binder<'_> {
             args.push(resolve::literal(&Datum::Text(form.value.clone()), Scalar::Text.into()));
             return Ok((args, false));
         }
-        Ok((self.function_arguments(&list.args, env)?, false))
+        let first_named = list.args.iter().position(is_named).unwrap_or(list.args.len());
+        let (positional, named) = list.args.split_at(first_named);
+        let positional = self.function_arguments(positional, env)?;
+        if named.is_empty() {
+            return Ok((positional, false));
+        }
+        let named = named.iter().map(|arg| self.named_argument(arg, env)).collect::<Result<_>>()?;
+        Ok((resolve::arrange_named_arguments(name, positional, named)?, false))
+    }
+
+    /// `name => value`, also written `name := value`, which the parser takes for an assignment.
+    fn named_argument(&self, arg: &FunctionArg, env: &Environment<'_>) -> Result<(String, TypedExpr)> {
+        let (name, tree) = match arg {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(tree), operator: FunctionArgOperator::RightArrow } => (name, tree),
+            FunctionArg::ExprNamed {
+                name: Tree::Identifier(name),
+                arg: FunctionArgExpr::Expr(tree),
+                operator: FunctionArgOperator::RightArrow,
+            } => (name, tree),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::BinaryOp { left, op: BinaryOperator::Assignment, right })) => {
+                match left.as_ref() {
+                    Tree::Identifier(name) => (name, right.as_ref()),
+                    _ => return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \":=\"")),
+                }
+            }
+            FunctionArg::Unnamed(_) => {
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, "positional argument cannot follow named argument"));
+            }
+            other => return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+        };
+        Ok((folded(name), self.expression(tree, env)?))
     }
 
     pub(crate) fn function_arguments(&self, args: &[FunctionArg], env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
@@ -289,8 +319,11 @@ impl Binder<'_> {
         let bind = |tree: &Tree| self.expression(tree, env);
         let (name, args) = match tree {
             Tree::Extract { field, expr, .. } => {
-                let field = field.to_string().trim_matches('\'').to_lowercase();
-                ("extract", vec![resolve::literal(&Datum::Text(field), Scalar::Text.into()), bind(expr)?])
+                let field = match field {
+                    DateTimeField::Custom(name) => name.value.clone(),
+                    field => field.to_string().to_lowercase(),
+                };
+                ("extract", vec![resolve::unknown_literal(field), bind(expr)?])
             }
             Tree::Ceil { expr, field } => ("ceil", self.rounding(expr, field, env)?),
             Tree::Floor { expr, field } => ("floor", self.rounding(expr, field, env)?),
@@ -341,9 +374,18 @@ impl Binder<'_> {
 
     fn rounding(&self, expr: &Tree, field: &CeilFloorKind, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
         match field {
-            CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => Ok(vec![self.expression(expr, env)?]),
+            CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => Ok(vec![self.expression(expr, env)?]),
             _ => Err(BindError::unsupported("rounding to a unit")),
         }
+    }
+}
+
+/// Whether the argument has a name.
+fn is_named(arg: &FunctionArg) -> bool {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::BinaryOp { op, .. })) => *op == BinaryOperator::Assignment,
+        FunctionArg::Unnamed(_) => false,
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => true,
     }
 }
 

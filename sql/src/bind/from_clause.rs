@@ -156,7 +156,12 @@ impl Binder<'_> {
     }
 
     /// Makes plain columns of merged values that are computed.
-    fn merge_columns(&self, plan: LogicalPlan, mut scope: Scope, merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>) -> Result<Source> {
+    fn merge_columns(
+        &self,
+        plan: LogicalPlan,
+        mut scope: Scope,
+        merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>,
+    ) -> Result<Source> {
         let mut plan = plan;
         let mut columns = Vec::with_capacity(merged.len());
         for (name, mut value, _) in merged {
@@ -197,7 +202,14 @@ impl Binder<'_> {
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(base, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, (outer, ctes))
+                self.function_item(
+                    base,
+                    &ObjectName::from(vec![Ident::new("unnest")]),
+                    &args,
+                    alias.as_ref(),
+                    *with_ordinality,
+                    (outer, ctes),
+                )
             }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -216,7 +228,13 @@ impl Binder<'_> {
         }
     }
 
-    fn derived(&self, query: &Query, alias: Option<&TableAlias>, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
+    fn derived(
+        &self,
+        query: &Query,
+        alias: Option<&TableAlias>,
+        outer: Option<&Environment<'_>>,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Source> {
         let Some(alias) = alias else {
             return Err(common::error::Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
                 .with_hint("For example, FROM (SELECT ...) [AS] foo.")
@@ -348,9 +366,18 @@ impl Binder<'_> {
             {
                 self.function_item(left, name, args, alias.as_ref(), *with_ordinality, (outer, ctes))
             }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) => {
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. }
+                if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) =>
+            {
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(left, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, (outer, ctes))
+                self.function_item(
+                    left,
+                    &ObjectName::from(vec![Ident::new("unnest")]),
+                    &args,
+                    alias.as_ref(),
+                    *with_ordinality,
+                    (outer, ctes),
+                )
             }
             _ => {
                 let right = self.factor(factor, outer, ctes)?;
@@ -531,11 +558,8 @@ pub(crate) fn scope_columns(relation: &Relation) -> Result<Vec<ScopeColumn>> {
 }
 
 fn too_many_aliases(alias: &TableAlias, available: usize) -> BindError {
-    let message = format!(
-        "table \"{}\" has {available} columns available but {} columns specified",
-        folded(&alias.name),
-        alias.columns.len()
-    );
+    let message =
+        format!("table \"{}\" has {available} columns available but {} columns specified", folded(&alias.name), alias.columns.len());
     BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
 }
 
