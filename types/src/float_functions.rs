@@ -119,14 +119,54 @@ pub fn of_sine(x: f64, function: fn(f64) -> f64) -> Result<f64, ValueError> {
     if (-1.0..=1.0).contains(&x) || x.is_nan() { Ok(function(x)) } else { Err(bad_input()) }
 }
 
+// The inverse hyperbolic functions are computed as the C library does it, for the same last digits.
+
+/// From here on the square of a number plus one is the square.
+const LARGE: f64 = (1_u64 << 28) as f64;
+
+/// The inverse of the hyperbolic sine.
+pub fn asinh(x: f64) -> f64 {
+    let magnitude = x.abs();
+    let square = magnitude * magnitude;
+    let result = if magnitude > LARGE {
+        magnitude.ln() + std::f64::consts::LN_2
+    } else if magnitude > 2.0 {
+        (2.0 * magnitude + 1.0 / ((square + 1.0).sqrt() + magnitude)).ln()
+    } else {
+        (magnitude + square / (1.0 + (1.0 + square).sqrt())).ln_1p()
+    };
+    result.copysign(x)
+}
+
 /// The inverse of the hyperbolic cosine.
 pub fn acosh(x: f64) -> Result<f64, ValueError> {
-    if x < 1.0 { Err(bad_input()) } else { Ok(x.acosh()) }
+    if x < 1.0 {
+        return Err(bad_input());
+    }
+    Ok(if x > LARGE {
+        x.ln() + std::f64::consts::LN_2
+    } else if x > 2.0 {
+        (2.0 * x - 1.0 / (x + (x * x - 1.0).sqrt())).ln()
+    } else {
+        let above = x - 1.0;
+        (above + (2.0 * above + above * above).sqrt()).ln_1p()
+    })
 }
 
 /// The inverse of the hyperbolic tangent.
 pub fn atanh(x: f64) -> Result<f64, ValueError> {
-    of_sine(x, |x| if x.abs() == 1.0 { f64::INFINITY.copysign(x) } else { x.atanh() })
+    of_sine(x, |x| {
+        let magnitude = x.abs();
+        let twice = magnitude + magnitude;
+        let result = if magnitude == 1.0 {
+            f64::INFINITY
+        } else if magnitude < 0.5 {
+            0.5 * (twice + twice * magnitude / (1.0 - magnitude)).ln_1p()
+        } else {
+            0.5 * (twice / (1.0 - magnitude)).ln_1p()
+        };
+        result.copysign(x)
+    })
 }
 
 const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
@@ -259,12 +299,15 @@ pub fn width_bucket(operand: f64, low: f64, high: f64, count: i32) -> Result<i32
     if behind {
         return count.checked_add(1).ok_or_else(|| ValueError::out_of_range("integer"));
     }
-    // Half of each, where the whole width would be infinite.
-    let ratio =
-        if (high - low).is_infinite() { (operand / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0) } else { (operand - low) / (high - low) };
-    let bucket = (f64::from(count) * ratio) as i32;
-    // The product may be rounded up to the count.
-    Ok(bucket.min(count - 1) + 1)
+    let count = f64::from(count);
+    let (before, width) = (count * (operand - low), high - low);
+    // A share of the width, where the product or the width would be infinite.
+    let bucket = if before.is_infinite() || width.is_infinite() {
+        count * ((operand / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0))
+    } else {
+        before / width
+    };
+    (bucket as i32).checked_add(1).ok_or_else(|| ValueError::out_of_range("integer"))
 }
 
 fn euclid(a: i128, b: i128) -> i128 {

@@ -129,6 +129,8 @@ impl Regexp {
         let mut text = String::from(if parsed.options.ignores_case { "(?i)" } else { "" });
         parsed.node.write(&mut text);
         let engine = if parsed.node.needs_backtracking() {
+            // This engine has no boundaries for one side of a word. Characters are written so that no other text looks like these.
+            let text = text.replace(r"\b{start}", r"\b(?=\w)").replace(r"\b{end}", r"\b(?<=\w)");
             let compiled = fancy_regex::RegexBuilder::new(&text).build().map_err(|_| too_complex())?;
             Engine::Backtracking(Box::new(compiled))
         } else {

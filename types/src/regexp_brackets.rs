@@ -70,6 +70,7 @@ impl Parser<'_> {
                     Item::Class(if negated { format!("[^{class}]") } else { class.to_owned() })
                 }
                 Escape::Place(_) => return Err(bad_escape()),
+                Escape::Digits if self.reference().is_some() => return Err(bad_escape()),
                 Escape::Digits => Item::Character(self.octal()?),
             }),
             c => Ok(Item::Character(c)),

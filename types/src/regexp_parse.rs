@@ -349,19 +349,27 @@ impl Parser<'_> {
     }
 
     fn reference_or_octal(&mut self) -> Result<Node, ValueError> {
-        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: usize = self.rest[..length].parse().unwrap_or(usize::MAX);
-        if self.rest.starts_with('0') || (length > 1 && number > self.opened) {
-            return Ok(Node::Atom(character(self.octal()?)));
+        match self.reference() {
+            None => Ok(Node::Atom(character(self.octal()?))),
+            Some(number) if !self.in_look && self.closed.contains(&number) => Ok(Node::BackReference(number)),
+            Some(_) => Err(invalid("invalid backreference number")),
         }
-        self.rest = &self.rest[length..];
-        if self.in_look || !self.closed.contains(&number) {
-            return Err(invalid("invalid backreference number"));
-        }
-        Ok(Node::BackReference(number))
     }
 
+    /// The number of a back reference: one digit, or more if there are so many groups.
+    pub(crate) fn reference(&mut self) -> Option<usize> {
+        let length = self.rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: usize = self.rest[..length].parse().unwrap_or(usize::MAX);
+        let refers = !self.rest.starts_with('0') && (length == 1 || number <= self.opened);
+        if refers {
+            self.rest = &self.rest[length..];
+        }
+        refers.then_some(number)
+    }
+
+    /// Up to three octal digits, as many as make a byte.
     pub(crate) fn octal(&mut self) -> Result<char, ValueError> {
-        self.code(8, 1, 3)
+        let most = if self.rest.starts_with(|c: char| ('4'..='7').contains(&c)) { 2 } else { 3 };
+        self.code(8, 1, most)
     }
 }

@@ -1,18 +1,27 @@
 //! Mathematics over integers, numerics and doubles; the operators of arithmetic are in [`crate::operators_arithmetic`].
 
+use std::sync::Arc;
+
 use common::datum::Datum;
 use common::numeric::Numeric;
+use common::sqlstate::SqlState;
+use datafusion::arrow::array::{AsArray, PrimitiveArray};
+use datafusion::arrow::datatypes::Float64Type;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::error::ValueError;
 use types::{decimal, float_functions as float};
 
+use crate::casts::kernel::on_array;
 use crate::decimals::two;
-use crate::definition::{Args, Definition, row};
-use crate::error::Result;
+use crate::definition::{Args, ColumnFn, Definition, columns, fail, row};
+use crate::error::{Result, internal, raise};
+use crate::set_returning::{series, zero_step};
 
 type Value = Result<Datum, ValueError>;
 
 pub(crate) fn definitions() -> Vec<Definition> {
-    [integers(), numerics(), doubles(), angles(), buckets()].into_iter().flatten().collect()
+    [integers(), numerics(), doubles(), angles(), buckets(), sets()].into_iter().flatten().collect()
 }
 
 fn integers() -> Vec<Definition> {
@@ -68,8 +77,19 @@ fn numerics() -> Vec<Definition> {
 }
 
 /// A function of one double under each of the names.
-fn of_double(out: &mut Vec<Definition>, names: &[&str], body: crate::definition::RowFn) {
-    out.extend(names.iter().map(|name| row(&format!("{name}(float8) float8"), body)));
+fn of_double(out: &mut Vec<Definition>, names: &[&str], body: ColumnFn) {
+    out.extend(names.iter().map(|name| columns(&format!("{name}(float8) float8"), body)));
+}
+
+/// Applies a function to a column of doubles. There is one NaN only.
+fn each(args: &ScalarFunctionArgs, function: impl Fn(f64) -> Result<f64, ValueError>) -> DataFusionResult<ColumnarValue> {
+    let operand = args.args.first().ok_or_else(|| internal("no argument"))?;
+    on_array(operand, |array| {
+        let doubles = array.as_primitive_opt::<Float64Type>().ok_or_else(|| internal("a double has another form"))?;
+        let result: PrimitiveArray<Float64Type> =
+            doubles.try_unary(|x| function(x).map(|y| if y.is_nan() { f64::NAN } else { y })).map_err(raise)?;
+        Ok(Arc::new(result))
+    })
 }
 
 fn doubles() -> Vec<Definition> {
@@ -77,27 +97,19 @@ fn doubles() -> Vec<Definition> {
     for name in ["power", "pow", "^", "dpow"] {
         out.push(row(&format!("{name}(float8,float8) float8"), |a| float::power(a.float8(0)?, a.float8(1)?).map(Datum::Float8)));
     }
-    of_double(&mut out, &["round", "dround"], |a| Ok(Datum::Float8(a.float8(0)?.round_ties_even())));
-    of_double(&mut out, &["trunc", "dtrunc"], |a| Ok(Datum::Float8(a.float8(0)?.trunc())));
-    of_double(&mut out, &["ceil", "ceiling"], |a| Ok(Datum::Float8(a.float8(0)?.ceil())));
-    of_double(&mut out, &["floor"], |a| Ok(Datum::Float8(a.float8(0)?.floor())));
-    of_double(&mut out, &["sign"], |a| Ok(Datum::Float8(float::sign(a.float8(0)?))));
-    of_double(&mut out, &["sqrt", "|/", "dsqrt"], |a| float::sqrt(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["cbrt", "||/", "dcbrt"], |a| Ok(Datum::Float8(a.float8(0)?.cbrt())));
-    of_double(&mut out, &["exp", "dexp"], |a| float::exp(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["ln"], |a| float::ln(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["log", "log10"], |a| float::log10(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["degrees"], |a| float::degrees(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["radians"], |a| float::radians(a.float8(0)?).map(Datum::Float8));
+    of_double(&mut out, &["round", "dround"], |_, a| each(a, |x| Ok(x.round_ties_even())));
+    of_double(&mut out, &["trunc", "dtrunc"], |_, a| each(a, |x| Ok(x.trunc())));
+    of_double(&mut out, &["ceil", "ceiling"], |_, a| each(a, |x| Ok(x.ceil())));
+    of_double(&mut out, &["floor"], |_, a| each(a, |x| Ok(x.floor())));
+    of_double(&mut out, &["sign"], |_, a| each(a, |x| Ok(float::sign(x))));
+    of_double(&mut out, &["sqrt", "|/", "dsqrt"], |_, a| each(a, float::sqrt));
+    of_double(&mut out, &["cbrt", "||/", "dcbrt"], |_, a| each(a, |x| Ok(x.cbrt())));
+    of_double(&mut out, &["exp", "dexp"], |_, a| each(a, float::exp));
+    of_double(&mut out, &["ln", "dlog1"], |_, a| each(a, float::ln));
+    of_double(&mut out, &["log", "log10", "dlog10"], |_, a| each(a, float::log10));
+    of_double(&mut out, &["degrees"], |_, a| each(a, float::degrees));
+    of_double(&mut out, &["radians"], |_, a| each(a, float::radians));
     out
-}
-
-fn angle(args: &Args<'_>, function: fn(f64) -> f64) -> Value {
-    float::of_angle(args.float8(0)?, function).map(Datum::Float8)
-}
-
-fn sine(args: &Args<'_>, function: fn(f64) -> f64) -> Value {
-    float::of_sine(args.float8(0)?, function).map(Datum::Float8)
 }
 
 fn angles() -> Vec<Definition> {
@@ -105,26 +117,26 @@ fn angles() -> Vec<Definition> {
         row("atan2(float8,float8) float8", |a| Ok(Datum::Float8(a.float8(0)?.atan2(a.float8(1)?)))),
         row("atan2d(float8,float8) float8", |a| Ok(Datum::Float8(float::atan2d(a.float8(0)?, a.float8(1)?)))),
     ];
-    of_double(&mut out, &["sin"], |a| angle(a, f64::sin));
-    of_double(&mut out, &["cos"], |a| angle(a, f64::cos));
-    of_double(&mut out, &["tan"], |a| angle(a, f64::tan));
-    of_double(&mut out, &["cot"], |a| angle(a, float::cot));
-    of_double(&mut out, &["sind"], |a| angle(a, float::sind));
-    of_double(&mut out, &["cosd"], |a| angle(a, float::cosd));
-    of_double(&mut out, &["tand"], |a| angle(a, float::tand));
-    of_double(&mut out, &["cotd"], |a| angle(a, float::cotd));
-    of_double(&mut out, &["asin"], |a| sine(a, f64::asin));
-    of_double(&mut out, &["acos"], |a| sine(a, f64::acos));
-    of_double(&mut out, &["asind"], |a| sine(a, float::asind));
-    of_double(&mut out, &["acosd"], |a| sine(a, float::acosd));
-    of_double(&mut out, &["atan"], |a| Ok(Datum::Float8(a.float8(0)?.atan())));
-    of_double(&mut out, &["atand"], |a| Ok(Datum::Float8(float::atand(a.float8(0)?))));
-    of_double(&mut out, &["sinh"], |a| Ok(Datum::Float8(a.float8(0)?.sinh())));
-    of_double(&mut out, &["cosh"], |a| Ok(Datum::Float8(a.float8(0)?.cosh())));
-    of_double(&mut out, &["tanh"], |a| Ok(Datum::Float8(a.float8(0)?.tanh())));
-    of_double(&mut out, &["asinh"], |a| Ok(Datum::Float8(a.float8(0)?.asinh())));
-    of_double(&mut out, &["acosh"], |a| float::acosh(a.float8(0)?).map(Datum::Float8));
-    of_double(&mut out, &["atanh"], |a| float::atanh(a.float8(0)?).map(Datum::Float8));
+    of_double(&mut out, &["sin"], |_, a| each(a, |x| float::of_angle(x, f64::sin)));
+    of_double(&mut out, &["cos"], |_, a| each(a, |x| float::of_angle(x, f64::cos)));
+    of_double(&mut out, &["tan"], |_, a| each(a, |x| float::of_angle(x, f64::tan)));
+    of_double(&mut out, &["cot"], |_, a| each(a, |x| float::of_angle(x, float::cot)));
+    of_double(&mut out, &["sind"], |_, a| each(a, |x| float::of_angle(x, float::sind)));
+    of_double(&mut out, &["cosd"], |_, a| each(a, |x| float::of_angle(x, float::cosd)));
+    of_double(&mut out, &["tand"], |_, a| each(a, |x| float::of_angle(x, float::tand)));
+    of_double(&mut out, &["cotd"], |_, a| each(a, |x| float::of_angle(x, float::cotd)));
+    of_double(&mut out, &["asin"], |_, a| each(a, |x| float::of_sine(x, f64::asin)));
+    of_double(&mut out, &["acos"], |_, a| each(a, |x| float::of_sine(x, f64::acos)));
+    of_double(&mut out, &["asind"], |_, a| each(a, |x| float::of_sine(x, float::asind)));
+    of_double(&mut out, &["acosd"], |_, a| each(a, |x| float::of_sine(x, float::acosd)));
+    of_double(&mut out, &["atan"], |_, a| each(a, |x| Ok(x.atan())));
+    of_double(&mut out, &["atand"], |_, a| each(a, |x| Ok(float::atand(x))));
+    of_double(&mut out, &["sinh"], |_, a| each(a, |x| Ok(x.sinh())));
+    of_double(&mut out, &["cosh"], |_, a| each(a, |x| Ok(x.cosh())));
+    of_double(&mut out, &["tanh"], |_, a| each(a, |x| Ok(x.tanh())));
+    of_double(&mut out, &["asinh"], |_, a| each(a, |x| Ok(float::asinh(x))));
+    of_double(&mut out, &["acosh"], |_, a| each(a, float::acosh));
+    of_double(&mut out, &["atanh"], |_, a| each(a, float::atanh));
     out
 }
 
@@ -145,9 +157,39 @@ fn bucket_of_thresholds(args: &Args<'_>) -> Value {
     let thresholds = args.array(1)?;
     if thresholds.iter().any(Datum::is_null) {
         let message = "thresholds array must not contain NULLs";
-        return crate::definition::fail(common::sqlstate::SqlState::NULL_VALUE_NOT_ALLOWED, message);
+        return fail(SqlState::NULL_VALUE_NOT_ALLOWED, message);
     }
     let ty = args.ty(0);
     let above = |threshold: &Datum| crate::conditional::compare(threshold, args.value(0), ty).is_ok_and(std::cmp::Ordering::is_le);
     int4(thresholds.partition_point(above) as i128)
+}
+
+fn sets() -> Vec<Definition> {
+    let signatures = ["set_of_generate_series(numeric,numeric) numeric[]", "set_of_generate_series(numeric,numeric,numeric) numeric[]"];
+    signatures.into_iter().map(|signature| row(signature, numeric_series)).collect()
+}
+
+fn numeric_series(args: &Args<'_>) -> Value {
+    for (index, name) in ["start value", "stop value", "step size"].into_iter().enumerate().take(args.len()) {
+        let kind = match args.numeric(index)? {
+            Numeric::Finite(_) => continue,
+            Numeric::NaN => "NaN",
+            Numeric::Infinity | Numeric::NegativeInfinity => "infinity",
+        };
+        return fail(SqlState::INVALID_PARAMETER_VALUE, format!("{name} cannot be {kind}"));
+    }
+    let one = Numeric::from(1_i64);
+    let step = if args.len() > 2 { args.numeric(2)? } else { &one };
+    if *step == Numeric::zero() {
+        return zero_step();
+    }
+    let (ascending, stop) = (*step > Numeric::zero(), args.numeric(1)?);
+    let mut current = args.numeric(0)?.clone();
+    series(|| {
+        if if ascending { current > *stop } else { current < *stop } {
+            return Ok(None);
+        }
+        let next = decimal::add(&current, step)?;
+        Ok(Some(Datum::Numeric(std::mem::replace(&mut current, next))))
+    })
 }

@@ -28,17 +28,31 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("like_escape(text,text) text", |a| text(like::like_escape(a.text(0)?, a.text(1)?)?)),
         row("like_escape(bytea,bytea) bytea", |a| Ok(Datum::Bytea(like::like_escape_bytes(a.bytes(0)?, a.bytes(1)?)?.into()))),
     ];
-    let likes: [(&[&str], BuildFn); 4] = [
-        (&["~~", "like", "textlike"], |_, args| like_of(args, false, false)),
-        (&["!~~", "notlike", "textnlike"], |_, args| like_of(args, true, false)),
-        (&["~~*", "texticlike"], |_, args| like_of(args, false, true)),
-        (&["!~~*", "texticnlike"], |_, args| like_of(args, true, true)),
+    let likes: [(&str, &str, BuildFn); 4] = [
+        ("~~", "like", |_, args| like_of(args, false, false)),
+        ("!~~", "nlike", |_, args| like_of(args, true, false)),
+        ("~~*", "iclike", |_, args| like_of(args, false, true)),
+        ("!~~*", "icnlike", |_, args| like_of(args, true, true)),
     ];
-    for (names, body) in likes {
-        out.extend(names.iter().map(|name| build(&format!("{name}(text,text) bool"), body)));
-        for left in ["name", "bpchar"] {
-            out.push(build(&format!("{}({left},text) bool", names[0]), body));
+    let regexps: [(&str, &str, ColumnFn); 4] = [
+        ("~", "regexeq", |_, a| regexp_test(a, false, false)),
+        ("!~", "regexne", |_, a| regexp_test(a, false, true)),
+        ("~*", "icregexeq", |_, a| regexp_test(a, true, false)),
+        ("!~*", "icregexne", |_, a| regexp_test(a, true, true)),
+    ];
+    for left in ["text", "name", "bpchar"] {
+        for (op, function, body) in likes {
+            out.push(build(&format!("{op}({left},text) bool"), body));
+            out.push(build(&format!("{left}{function}({left},text) bool"), body));
         }
+        for (op, function, body) in regexps {
+            out.push(columns(&format!("{op}({left},text) bool"), body));
+            out.push(columns(&format!("{left}{function}({left},text) bool"), body));
+        }
+    }
+    for left in ["text", "name"] {
+        out.push(build(&format!("like({left},text) bool"), likes[0].2));
+        out.push(build(&format!("notlike({left},text) bool"), likes[1].2));
     }
     let of_bytes: [(&[&str], RowFn); 2] = [
         (&["~~", "like", "bytealike"], |a| like::like_bytes(a.bytes(0)?, a.bytes(1)?).map(Datum::Bool)),
@@ -46,18 +60,6 @@ pub(crate) fn definitions() -> Vec<Definition> {
     ];
     for (names, body) in of_bytes {
         out.extend(names.iter().map(|name| row(&format!("{name}(bytea,bytea) bool"), body)));
-    }
-    let regexps: [(&str, &str, ColumnFn); 4] = [
-        ("~", "textregexeq", |_, a| regexp_test(a, false, false)),
-        ("!~", "textregexne", |_, a| regexp_test(a, false, true)),
-        ("~*", "texticregexeq", |_, a| regexp_test(a, true, false)),
-        ("!~*", "texticregexne", |_, a| regexp_test(a, true, true)),
-    ];
-    for (op, function, body) in regexps {
-        out.push(columns(&format!("{function}(text,text) bool"), body));
-        for left in ["text", "name", "bpchar"] {
-            out.push(columns(&format!("{op}({left},text) bool"), body));
-        }
     }
     out
 }

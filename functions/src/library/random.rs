@@ -80,5 +80,18 @@ fn setseed(args: &Args<'_>) -> Result<Datum, ValueError> {
     }
     seeded.push_back((session, Generator::seeded(seed)));
     ANY_SEEDED.store(true, Ordering::Release);
-    Ok(Datum::Text(String::new()))
+    Ok(Datum::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Generator;
+
+    #[test]
+    fn seeded_numbers_are_postgresqls() {
+        let mut generator = Generator::seeded(0.5);
+        let numbers = [generator.double(), generator.double(), generator.double()];
+        assert_eq!(numbers, [0.985_167_717_534_799_9, 0.825_301_858_027_981, 0.129_746_100_124_504_16]);
+        assert_eq!(Generator::seeded(-1.0).double(), 0.725_656_831_544_149);
+    }
 }

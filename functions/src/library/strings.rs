@@ -1,5 +1,7 @@
 //! Functions and operators over text; those with column kernels are in [`super::text_columns`], patterns in [`super::patterns`].
 
+use std::cmp::Ordering;
+
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
@@ -13,7 +15,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::casts::coerce;
 use crate::context::CastContext;
-use crate::definition::{Args, Build, Definition, build, fail, row, text};
+use crate::definition::{Args, Build, Definition, RowFn, build, fail, row, text};
 use crate::error::{FunctionError, Result};
 use crate::registry::call_hidden;
 use crate::typed_expr::TypedExpr;
@@ -21,7 +23,7 @@ use crate::typed_expr::TypedExpr;
 type Value = Result<Datum, ValueError>;
 
 pub(crate) fn definitions() -> Vec<Definition> {
-    [concatenation(), positions(), changes(), codes(), quotes(), lists()].into_iter().flatten().collect()
+    [concatenation(), positions(), changes(), codes(), quotes(), lists(), bytewise_orders()].into_iter().flatten().collect()
 }
 
 fn concatenation() -> Vec<Definition> {
@@ -30,6 +32,8 @@ fn concatenation() -> Vec<Definition> {
         build("||(text,anynonarray) text", joined),
         build("||(anynonarray,text) text", joined),
         build("textcat(text,text) text", joined),
+        build("textanycat(text,anynonarray) text", joined),
+        build("anytextcat(anynonarray,text) text", joined),
         row("concat(variadic any) text", |a| Ok(Datum::Text((0..a.len()).filter_map(|i| shown(a, i)).collect()))).nullable().stable(),
         row("concat_ws(text,variadic any) text", concat_ws).nullable().stable(),
         row("format(text,variadic any) text", formatted).nullable().stable(),
@@ -60,11 +64,8 @@ fn changes() -> Vec<Definition> {
         row("lpad(text,int4,text) text", |a| text(strings::lpad(a.text(0)?, a.int4(1)?, a.text(2)?)?)),
         row("rpad(text,int4) text", |a| text(strings::rpad(a.text(0)?, a.int4(1)?, " ")?)),
         row("rpad(text,int4,text) text", |a| text(strings::rpad(a.text(0)?, a.int4(1)?, a.text(2)?)?)),
-        row("btrim(text) text", |a| text(strings::trim(a.text(0)?, " ", true, true))),
         row("btrim(text,text) text", |a| text(strings::trim(a.text(0)?, a.text(1)?, true, true))),
-        row("ltrim(text) text", |a| text(strings::trim(a.text(0)?, " ", true, false))),
         row("ltrim(text,text) text", |a| text(strings::trim(a.text(0)?, a.text(1)?, true, false))),
-        row("rtrim(text) text", |a| text(strings::trim(a.text(0)?, " ", false, true))),
         row("rtrim(text,text) text", |a| text(strings::trim(a.text(0)?, a.text(1)?, false, true))),
         row("replace(text,text,text) text", |a| text(strings::replace(a.text(0)?, a.text(1)?, a.text(2)?))),
         row("translate(text,text,text) text", |a| text(strings::translate(a.text(0)?, a.text(1)?, a.text(2)?))),
@@ -116,6 +117,33 @@ fn lists() -> Vec<Definition> {
         out.push(row(&format!("{name}(text,text,text) text[]"), string_to_array).nullable());
     }
     out
+}
+
+/// The operators of the pattern operator classes; a character(n) counts without its trailing blanks.
+fn bytewise_orders() -> Vec<Definition> {
+    let orders: [(&str, &str, RowFn); 4] = [
+        ("~<~", "lt", |a| bytewise(a, Ordering::is_lt)),
+        ("~<=~", "le", |a| bytewise(a, Ordering::is_le)),
+        ("~>~", "gt", |a| bytewise(a, Ordering::is_gt)),
+        ("~>=~", "ge", |a| bytewise(a, Ordering::is_ge)),
+    ];
+    let mut out = Vec::new();
+    for ty in ["text", "bpchar"] {
+        for (op, function, body) in orders {
+            out.push(row(&format!("{op}({ty},{ty}) bool"), body));
+            out.push(row(&format!("{ty}_pattern_{function}({ty},{ty}) bool"), body));
+        }
+    }
+    out
+}
+
+fn bytewise(args: &Args<'_>, holds: fn(Ordering) -> bool) -> Value {
+    let (left, right) = (args.text(0)?, args.text(1)?);
+    let order = match args.ty(0).scalar {
+        Scalar::Bpchar => left.trim_end_matches(' ').cmp(right.trim_end_matches(' ')),
+        _ => left.cmp(right),
+    };
+    Ok(Datum::Bool(holds(order)))
 }
 
 /// A list of texts.

@@ -18,6 +18,9 @@ pub(crate) fn definitions() -> Vec<Definition> {
     let mut out = vec![
         columns("lower(text) text", |_, a| text_to_text(a, strings::to_lower)),
         columns("upper(text) text", |_, a| text_to_text(a, strings::to_upper)),
+        columns("btrim(text) text", |_, a| text_to_part(a, |t| t.trim_matches(' '))),
+        columns("ltrim(text) text", |_, a| text_to_part(a, |t| t.trim_start_matches(' '))),
+        columns("rtrim(text) text", |_, a| text_to_part(a, |t| t.trim_end_matches(' '))),
         columns("octet_length(text) int4", |_, a| text_to_int4(a, octets)),
     ];
     for name in ["length", "char_length", "character_length"] {
@@ -61,6 +64,13 @@ fn text_to_text(args: &ScalarFunctionArgs, function: fn(&str) -> String) -> Data
             builder.append_option(text.map(function));
         }
         Ok(Arc::new(builder.finish()))
+    })
+}
+
+fn text_to_part(args: &ScalarFunctionArgs, function: fn(&str) -> &str) -> DataFusionResult<ColumnarValue> {
+    on_array(only(args)?, |array| {
+        let parts: StringArray = texts(array)?.iter().map(|text| text.map(function)).collect();
+        Ok(Arc::new(parts))
     })
 }
 

@@ -212,7 +212,11 @@ impl Binder<'_> {
         env: &Environment<'_>,
     ) -> Result<TypedExpr> {
         let cx = self.cx();
-        match (any, all_of(pattern)) {
+        let all = all_of(pattern);
+        if (any || all.is_some()) && escape.is_some() {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"escape\""));
+        }
+        match (any, all) {
             (true, _) => return self.compared_with_all(value, op, pattern, false, env),
             (false, Some(pattern)) => return self.compared_with_all(value, op, pattern, true, env),
             (false, None) => {}
