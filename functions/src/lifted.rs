@@ -58,7 +58,12 @@ impl Hash for LiftedFunction {
 impl LiftedFunction {
     pub(crate) fn new(definition: &'static Definition, arg_types: Vec<SqlType>, result: SqlType) -> Self {
         let name = crate::registry::unique_name(definition, &arg_types, result);
-        Self { name, definition, arg_types, result, signature: Signature::user_defined(definition.volatility) }
+        let signature = match definition.body {
+            // DataFusion does not ask asynchronous functions how to coerce.
+            Body::Wait(_) => Signature::any(arg_types.len(), definition.volatility),
+            _ => Signature::user_defined(definition.volatility),
+        };
+        Self { name, definition, arg_types, result, signature }
     }
 
     /// The Arrow type of the result for arguments of these Arrow types.

@@ -1,5 +1,7 @@
 //! `pg_sleep` waits without keeping a thread, and ends when the query is dropped.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::time::Duration;
 
 use common::datum::Datum;
