@@ -51,9 +51,10 @@ pub(crate) fn coerce(cx: &ExprContext<'_>, expr: TypedExpr, to: SqlType, context
         return Ok(expr);
     }
     let from = expr.ty;
-    let (weakest, path) = paths::find(from, to).ok_or(FunctionError::CannotCast { from, to })?;
+    let refused = || FunctionError::CannotCast { from: from.without_typmod(), to: to.without_typmod() };
+    let (weakest, path) = paths::find(from, to).ok_or_else(refused)?;
     if weakest > context {
-        return Err(FunctionError::CannotCast { from, to });
+        return Err(refused());
     }
     if !matches!(path, Path::Settings | Path::Catalog)
         && let Some(value) = constant(&expr.expr, from)
@@ -161,11 +162,7 @@ pub fn assignment_cast(cx: &ExprContext<'_>, expr: TypedExpr, to: SqlType, colum
     let from = expr.ty;
     match cast(cx, expr, to, CastContext::Assignment) {
         Err(FunctionError::CannotCast { .. }) => Err(FunctionError::TypeMismatch {
-            message: format!(
-                "column \"{column}\" is of type {} but expression is of type {}",
-                to.without_typmod(),
-                from.without_typmod()
-            ),
+            message: format!("column \"{column}\" is of type {} but expression is of type {}", to.without_typmod(), from.without_typmod()),
             hint: Some("You will need to rewrite or cast the expression.".to_owned()),
         }),
         other => other,

@@ -97,7 +97,9 @@ fn choose(mut candidates: Vec<Candidate>, inputs: &[SqlType]) -> Selection {
     keep_best(&mut candidates, exact);
     if candidates.len() > 1 {
         let preferred = |c: &Candidate| {
-            score(c, inputs, |arg, input| arg == ArgType::Exact(input) || category(arg) == category(ArgType::Exact(input)) && is_preferred(arg))
+            score(c, inputs, |arg, input| {
+                arg == ArgType::Exact(input) || category(arg) == category(ArgType::Exact(input)) && is_preferred(arg)
+            })
         };
         keep_best(&mut candidates, preferred);
     }

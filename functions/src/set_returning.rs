@@ -1,8 +1,10 @@
 //! Functions that return sets: an expression gives each row its list, and the query unnests it.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use common::datum::Datum;
+use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Builder, ListArray, ListBuilder, new_null_array};
@@ -11,6 +13,7 @@ use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use types::datetime;
 use types::error::ValueError;
 
 use crate::context::ExprContext;
@@ -26,7 +29,7 @@ const ELEMENTS_MAX: usize = 50_000_000;
 /// A call that answers a set.
 #[derive(Debug, Clone)]
 pub struct SetReturning {
-    /// A list for each row.
+    /// A list for each row. Where the set's rows are arrays, its SQL type is theirs, and its Arrow type a list of lists.
     pub expr: TypedExpr,
     /// The set's columns. A column without a name takes the function's.
     pub columns: Vec<(String, SqlType)>,
@@ -45,6 +48,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         }),
         row("set_of_generate_series(int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, 1)),
         row("set_of_generate_series(int8,int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, a.int8(2)?)),
+        row("set_of_generate_series(timestamp,timestamp,interval) timestamp[]", timestamps),
+        row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
         columns("numbers_of(variadic any) int8[]", numbers_of).nullable().hidden(),
         columns_typed("never_empty(any) any", never_empty_kernel, |args| args[0].clone()).nullable().hidden(),
@@ -84,6 +89,27 @@ fn integers(args: &Args<'_>, start: i64, stop: i64, step: i64) -> Result<Datum, 
     })
 }
 
+fn timestamps(args: &Args<'_>) -> Result<Datum, ValueError> {
+    let (stop, step) = (args.timestamp(1)?, args.interval(2)?);
+    let zone = (args.call.result.scalar == Scalar::Timestamptz).then_some(args.settings().format.time_zone);
+    let sign = step.cmp(&Interval::default());
+    if sign == Ordering::Equal {
+        return zero_step();
+    }
+    let mut current = args.timestamp(0)?;
+    series(|| {
+        if current.cmp(&stop) == sign {
+            return Ok(None);
+        }
+        let value = current;
+        current = match zone {
+            Some(zone) => datetime::add_interval_tz(value, step, zone)?,
+            None => datetime::add_interval(value, step)?,
+        };
+        Ok(Some(Datum::Timestamp(value)))
+    })
+}
+
 fn named(name: &str) -> &'static [&'static Definition] {
     registry::named(&format!("{PREFIX}{name}"))
 }
@@ -103,7 +129,7 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     match select(named(name), &types) {
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
-            let ty = expr.ty.element();
+            let ty = if rows_are_arrays(name) { expr.ty } else { expr.ty.element() };
             Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)], of_records: false })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
@@ -177,6 +203,11 @@ fn never_empty_kernel(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResu
     let DataType::List(item) = given.data_type() else { return Err(internal("a set is a list")) };
     let list: ArrayRef = Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), filled, None)?);
     Ok(ColumnarValue::Array(list))
+}
+
+/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
+fn rows_are_arrays(name: &str) -> bool {
+    name == "regexp_matches"
 }
 
 /// The name of the only column, where it is not the function's.

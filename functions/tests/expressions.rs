@@ -78,11 +78,7 @@ fn evaluate(text: &str) -> String {
     match run() {
         Ok(array) => {
             let value = cell(&array, 0, bound.ty).unwrap();
-            let shown = if value.is_null() {
-                "NULL".to_owned()
-            } else {
-                types::text_output::to_text(&value, bound.ty, &settings.format)
-            };
+            let shown = if value.is_null() { "NULL".to_owned() } else { types::text_output::to_text(&value, bound.ty, &settings.format) };
             format!("{} | {shown}", type_name(bound.ty))
         }
         Err(error) => message(&error),

@@ -58,7 +58,11 @@ impl Planner {
             .with_analyzer_rules(Vec::new())
             .with_physical_optimizer_rule(Arc::new(PushIntoScatter))
             .build();
-        let simplifier = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(EliminateFilter::new()), Arc::new(EliminateLimit::new())]);
+        let simplifier = Optimizer::with_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(EliminateFilter::new()),
+            Arc::new(EliminateLimit::new()),
+        ]);
         Ok(Self { state, runtime, analyzer, simplifier })
     }
 

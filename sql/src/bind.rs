@@ -162,5 +162,6 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
 /// Whether an expression has a subquery somewhere.
 pub(crate) fn has_subquery(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))).unwrap_or(true)
+    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))))
+        .unwrap_or(true)
 }

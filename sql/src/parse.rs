@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_at_semicolons_outside_of_strings() {
-        let texts: Vec<String> = parse_statements(" select ';' ; ;\n/* ; */ select 2;").unwrap().iter().map(|s| s.text().to_owned()).collect();
+        let texts: Vec<String> =
+            parse_statements(" select ';' ; ;\n/* ; */ select 2;").unwrap().iter().map(|s| s.text().to_owned()).collect();
         assert_eq!(texts, ["select ';'", "select 2"]);
     }
 

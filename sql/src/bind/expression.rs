@@ -59,11 +59,11 @@ impl Binder<'_> {
             Tree::IsNotUnknown(inner) => self.truth(inner, Expr::IsNotUnknown, "IS NOT UNKNOWN", env),
             Tree::IsDistinctFrom(left, right) => self.is_distinct(left, right, false, env),
             Tree::IsNotDistinctFrom(left, right) => self.is_distinct(left, right, true, env),
-            Tree::Like { negated, any: false, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, escape_char.as_deref(), env)
+            Tree::Like { negated, any, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~" } else { "~~" }, (expr, *any), pattern, escape_char.as_deref(), env)
             }
-            Tree::ILike { negated, any: false, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, escape_char.as_deref(), env)
+            Tree::ILike { negated, any, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~*" } else { "~~*" }, (expr, *any), pattern, escape_char.as_deref(), env)
             }
             Tree::SimilarTo { negated, expr, pattern, escape_char } => self.similar(expr, pattern, escape_char.as_deref(), *negated, env),
             Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, compare_op, right, false, env),
@@ -81,6 +81,7 @@ impl Binder<'_> {
             | Tree::Position { .. }
             | Tree::Substring { .. }
             | Tree::Trim { .. }
+            | Tree::IsNormalized { .. }
             | Tree::Overlay { .. } => self.special_call(tree, env),
             Tree::Tuple(entries) => {
                 let entries = entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?;

@@ -156,7 +156,12 @@ impl Binder<'_> {
     }
 
     /// Makes plain columns of merged values that are computed.
-    fn merge_columns(&self, plan: LogicalPlan, mut scope: Scope, merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>) -> Result<Source> {
+    fn merge_columns(
+        &self,
+        plan: LogicalPlan,
+        mut scope: Scope,
+        merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>,
+    ) -> Result<Source> {
         let mut plan = plan;
         let mut columns = Vec::with_capacity(merged.len());
         for (name, mut value, _) in merged {
@@ -216,7 +221,13 @@ impl Binder<'_> {
         }
     }
 
-    fn derived(&self, query: &Query, alias: Option<&TableAlias>, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
+    fn derived(
+        &self,
+        query: &Query,
+        alias: Option<&TableAlias>,
+        outer: Option<&Environment<'_>>,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Source> {
         let Some(alias) = alias else {
             return Err(common::error::Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
                 .with_hint("For example, FROM (SELECT ...) [AS] foo.")
@@ -556,11 +567,8 @@ pub(crate) fn scope_columns(relation: &Relation) -> Result<Vec<ScopeColumn>> {
 }
 
 fn too_many_aliases(alias: &TableAlias, available: usize) -> BindError {
-    let message = format!(
-        "table \"{}\" has {available} columns available but {} columns specified",
-        folded(&alias.name),
-        alias.columns.len()
-    );
+    let message =
+        format!("table \"{}\" has {available} columns available but {} columns specified", folded(&alias.name), alias.columns.len());
     BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
 }
 

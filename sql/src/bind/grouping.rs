@@ -127,7 +127,9 @@ impl Binder<'_> {
                 if width > 12 {
                     return Err(BindError::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements"));
                 }
-                let chosen = |bits: usize| parts.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).flat_map(|(_, p)| p.clone()).collect();
+                let chosen = |bits: usize| {
+                    parts.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).flat_map(|(_, p)| p.clone()).collect()
+                };
                 (0..1usize << width).rev().map(chosen).collect()
             }
             Tree::Tuple(parts) if parts.is_empty() => vec![Vec::new()],

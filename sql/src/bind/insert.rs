@@ -11,7 +11,8 @@ use datafusion::logical_expr::Expr;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr as Tree, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, TableObject, Values,
+    Assignment, AssignmentTarget, ConflictTarget, Expr as Tree, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, TableObject,
+    Values,
 };
 
 use super::Binder;
@@ -65,7 +66,9 @@ impl Binder<'_> {
         let info = self.relation(name)?;
         match info.kind {
             RelationKind::Table => Ok(info),
-            RelationKind::SystemView => Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name))),
+            RelationKind::SystemView => {
+                Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name)))
+            }
         }
     }
 
@@ -146,7 +149,8 @@ impl Binder<'_> {
         let given = relation.columns.iter().map(|c| Some(c.value.clone())).collect();
         let row = self.completed(info, places, given)?;
         let outputs = row.into_iter().zip(&info.columns);
-        let outputs = outputs.map(|(expr, column)| Output { name: column.name.clone(), value: TypedExpr::new(expr, column.ty), origin: None });
+        let outputs =
+            outputs.map(|(expr, column)| Output { name: column.name.clone(), value: TypedExpr::new(expr, column.ty), origin: None });
         self.project(relation.plan, outputs.collect())
     }
 
@@ -161,9 +165,12 @@ impl Binder<'_> {
             OnConflictAction::DoNothing => ConflictAction::Nothing,
             OnConflictAction::DoUpdate(update) => {
                 if arbiter.is_none() {
-                    return Err(Report::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE requires inference specification or constraint name")
-                        .with_hint("For example, ON CONFLICT (column_name).")
-                        .into());
+                    return Err(Report::new(
+                        SqlState::SYNTAX_ERROR,
+                        "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                    )
+                    .with_hint("For example, ON CONFLICT (column_name).")
+                    .into());
                 }
                 let mut scope = table.clone();
                 scope.append(row_scope("excluded", "excluded", info))?;
@@ -262,9 +269,11 @@ fn arbiter(info: &RelationInfo, target: &ConflictTarget) -> Result<Oid> {
             let mut wanted = Vec::with_capacity(names.len());
             for ident in names {
                 let name = folded(ident);
-                let column = info.columns.iter().find(|c| c.name == name).ok_or_else(|| {
-                    BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
-                })?;
+                let column = info
+                    .columns
+                    .iter()
+                    .find(|c| c.name == name)
+                    .ok_or_else(|| BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))?;
                 wanted.push(column.attnum);
             }
             wanted.sort_unstable();

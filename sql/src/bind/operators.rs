@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, lit};
 use functions::context::CastContext;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{BinaryOperator, Expr as Tree, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr as Tree, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value};
 
 use super::Binder;
 use super::environment::Environment;
@@ -175,7 +175,10 @@ impl Binder<'_> {
         let cx = self.cx();
         let mut compared = Vec::with_capacity(items.len());
         let same_form = |ty: Scalar| {
-            !matches!(ty, Scalar::Numeric | Scalar::Bpchar | Scalar::Interval | Scalar::Float4 | Scalar::Float8 | Scalar::Jsonb | Scalar::Json)
+            !matches!(
+                ty,
+                Scalar::Numeric | Scalar::Bpchar | Scalar::Interval | Scalar::Float4 | Scalar::Float8 | Scalar::Jsonb | Scalar::Json
+            )
         };
         for item in &items {
             compared.push(resolve::binary_operator(&cx, "=", value.clone(), item.clone())?.expr);
@@ -199,8 +202,21 @@ impl Binder<'_> {
         Ok(balanced_or(compared))
     }
 
-    pub(crate) fn like(&self, op: &str, value: &Tree, pattern: &Tree, escape: Option<&Tree>, env: &Environment<'_>) -> Result<TypedExpr> {
+    /// LIKE and ILIKE under their operators' names; `any` stands before the pattern, ALL is taken for a function by the parser.
+    pub(crate) fn like(
+        &self,
+        op: &str,
+        (value, any): (&Tree, bool),
+        pattern: &Tree,
+        escape: Option<&Tree>,
+        env: &Environment<'_>,
+    ) -> Result<TypedExpr> {
         let cx = self.cx();
+        match (any, all_of(pattern)) {
+            (true, _) => return self.compared_with_all(value, op, pattern, false, env),
+            (false, Some(pattern)) => return self.compared_with_all(value, op, pattern, true, env),
+            (false, None) => {}
+        }
         let value = self.expression(value, env)?;
         let mut pattern = self.expression(pattern, env)?;
         if let Some(escape) = escape {
@@ -210,7 +226,14 @@ impl Binder<'_> {
         Ok(resolve::binary_operator(&cx, op, value, pattern)?)
     }
 
-    pub(crate) fn similar(&self, value: &Tree, pattern: &Tree, escape: Option<&Tree>, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
+    pub(crate) fn similar(
+        &self,
+        value: &Tree,
+        pattern: &Tree,
+        escape: Option<&Tree>,
+        negated: bool,
+        env: &Environment<'_>,
+    ) -> Result<TypedExpr> {
         let cx = self.cx();
         let value = self.expression(value, env)?;
         let mut args = vec![self.expression(pattern, env)?];
@@ -223,18 +246,22 @@ impl Binder<'_> {
 
     /// `x op ANY (array or query)`, `x op ALL (…)`.
     pub(crate) fn any_all(&self, left: &Tree, op: &BinaryOperator, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        let symbol = symbol(op)?;
+        self.compared_with_all(left, &symbol(op)?, right, all, env)
+    }
+
+    /// Compares a value with all of an array or of a query's rows, or with any of them.
+    fn compared_with_all(&self, left: &Tree, symbol: &str, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let right = match right {
             Tree::Nested(inner) => inner.as_ref(),
             other => other,
         };
         if let Tree::Subquery(query) = right {
             let left = self.expression(left, env)?;
-            return self.quantified(left, &symbol, query, all, env);
+            return self.quantified(left, symbol, query, all, env);
         }
         let left = self.expression(left, env)?;
         let array = self.expression(right, env)?;
-        Ok(resolve::any_all(&self.cx(), left, &symbol, array, all)?)
+        Ok(resolve::any_all(&self.cx(), left, symbol, array, all)?)
     }
 
     pub(crate) fn at_time_zone(&self, value: &Tree, zone: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
@@ -275,6 +302,18 @@ impl Binder<'_> {
             Some(oid) => Ok(Some(resolve::literal(&common::datum::Datum::Oid(oid.0), ty))),
             None => Err(BindError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{text}\" does not exist"))),
         }
+    }
+}
+
+/// The argument of `ALL (…)`.
+fn all_of(pattern: &Tree) -> Option<&Tree> {
+    let Tree::Function(function) = pattern else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match (function.name.0.as_slice(), list.args.as_slice()) {
+        ([name], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))]) => {
+            name.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("all")).then_some(argument)
+        }
+        _ => None,
     }
 }
 

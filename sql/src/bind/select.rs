@@ -115,7 +115,11 @@ impl Binder<'_> {
         let mut distinct_on = Vec::new();
         if let Some(DistinctTree::On(trees)) = &select.distinct {
             for tree in trees {
-                let item = OrderByExpr { expr: tree.clone(), options: sqlparser::ast::OrderByOptions { sort: None, nulls_first: None }, with_fill: None };
+                let item = OrderByExpr {
+                    expr: tree.clone(),
+                    options: sqlparser::ast::OrderByOptions { sort: None, nulls_first: None },
+                    with_fill: None,
+                };
                 distinct_on.push(match self.order_item(&item, &outputs, env)? {
                     OrderItem::Output(at) => outputs[at].value.clone(),
                     OrderItem::Value(value) => value,
