@@ -68,7 +68,10 @@ pub(crate) fn order_key(expr: TypedExpr) -> Option<TypedExpr> {
     if expr.ty.is_array {
         return match expr.ty.scalar {
             Scalar::Json | Scalar::Jsonpath | Scalar::Record | Scalar::Void => None,
-            _ => Some(TypedExpr::new(call_hidden("array_key(anyarray) bytea", vec![expr.ty], Scalar::Bytea.into(), vec![expr.expr]), Scalar::Bytea)),
+            _ => Some(TypedExpr::new(
+                call_hidden("array_key(anyarray) bytea", vec![expr.ty], Scalar::Bytea.into(), vec![expr.expr]),
+                Scalar::Bytea,
+            )),
         };
     }
     Some(match expr.ty.scalar {

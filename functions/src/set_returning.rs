@@ -7,13 +7,13 @@ use common::datum::Datum;
 use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
-use types::datetime;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Builder, ListArray, ListBuilder, new_null_array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use types::datetime;
 use types::error::ValueError;
 
 use crate::context::ExprContext;
@@ -137,11 +137,6 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     }
 }
 
-/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
-fn rows_are_arrays(name: &str) -> bool {
-    name == "regexp_matches"
-}
-
 /// A value as a set of one row.
 pub fn set_of_one(cx: &ExprContext<'_>, value: TypedExpr) -> Result<SetReturning> {
     let ty = value.ty;
@@ -208,6 +203,11 @@ fn never_empty_kernel(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResu
     let DataType::List(item) = given.data_type() else { return Err(internal("a set is a list")) };
     let list: ArrayRef = Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), filled, None)?);
     Ok(ColumnarValue::Array(list))
+}
+
+/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
+fn rows_are_arrays(name: &str) -> bool {
+    name == "regexp_matches"
 }
 
 /// The name of the only column, where it is not the function's.

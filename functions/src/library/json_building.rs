@@ -91,7 +91,7 @@ fn build_array(args: &Args<'_>) -> Result<Datum, ValueError> {
 }
 
 fn build_object(args: &Args<'_>) -> Result<Datum, ValueError> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(ValueError::Other {
             sqlstate: SqlState::INVALID_PARAMETER_VALUE,
             message: "argument list must have even number of elements".to_owned(),
@@ -132,7 +132,7 @@ fn key(args: &Args<'_>, index: usize) -> Result<String, ValueError> {
 /// `json_object('{key, value, …}')`.
 fn object_of_pairs(args: &Args<'_>) -> Result<Datum, ValueError> {
     let entries = args.array(0)?;
-    if entries.len() % 2 != 0 {
+    if !entries.len().is_multiple_of(2) {
         return fail(SqlState::ARRAY_SUBSCRIPT_ERROR, "array must have even number of elements");
     }
     object(args, entries.chunks_exact(2).map(|pair| (&pair[0], &pair[1])))

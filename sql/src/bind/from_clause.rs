@@ -193,16 +193,16 @@ impl Binder<'_> {
             TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, &args.args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
+                self.function_item(base, (name, &args.args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
+                self.function_item(base, (name, args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 let base = Source { plan: one_row(), scope: Scope::default() };
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(base, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
+                self.function_item(base, (&ObjectName::from(vec![Ident::new("unnest")]), &args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
             }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -358,11 +358,11 @@ impl Binder<'_> {
             | TableFactor::Table { name, args: Some(sqlparser::ast::TableFunctionArgs { args, .. }), alias, with_ordinality, .. }
                 if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) =>
             {
-                self.function_item(left, name, args, alias.as_ref(), *with_ordinality, kind, (outer, ctes))
+                self.function_item(left, (name, args), alias.as_ref(), *with_ordinality, kind, (outer, ctes))
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) => {
                 let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(left, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, kind, (outer, ctes))
+                self.function_item(left, (&ObjectName::from(vec![Ident::new("unnest")]), &args), alias.as_ref(), *with_ordinality, kind, (outer, ctes))
             }
             _ => {
                 let right = self.factor(factor, outer, ctes)?;
@@ -385,8 +385,7 @@ impl Binder<'_> {
     fn function_item(
         &self,
         left: Source,
-        name: &ObjectName,
-        args: &[FunctionArg],
+        (name, args): (&ObjectName, &[FunctionArg]),
         alias: Option<&TableAlias>,
         with_ordinality: bool,
         kind: JoinType,

@@ -117,7 +117,7 @@ fn number(value: Numeric) -> Json {
 }
 
 /// The parts of an array or object.
-fn parts<'i, 'a>(item: &'i Item<'a>) -> Vec<Item<'a>> {
+fn parts<'a>(item: &Item<'a>) -> Vec<Item<'a>> {
     match item {
         Cow::Borrowed(json) => match json {
             Json::Array(elements) => elements.iter().map(Cow::Borrowed).collect(),
