@@ -107,6 +107,11 @@ pub fn function_exists(name: &str) -> bool {
         || matches!(name, "coalesce" | "nullif" | "greatest" | "least")
 }
 
+/// Whether any operator has that symbol.
+pub fn operator_exists(symbol: &str) -> bool {
+    registry::is_operator_symbol(symbol) && !registry::named(symbol).is_empty()
+}
+
 /// Whether an expression answers something else each time.
 pub fn is_volatile(expr: &Expr) -> bool {
     expr.is_volatile()
