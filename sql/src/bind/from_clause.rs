@@ -447,18 +447,24 @@ impl Binder<'_> {
 
     /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
     pub(crate) fn unnest(&self, plan: LogicalPlan, sets: Vec<resolve::SetReturning>, name: &str) -> Result<(LogicalPlan, Vec<Output>)> {
-        let mut plan = plan;
+        // UNNEST names its results without a qualifier: they get names of their own before it, and the usual ones after it.
+        let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut kept = exprs.clone();
         let mut lists = Vec::with_capacity(sets.len());
-        let mut outputs = Vec::new();
+        let mut outputs = Vec::with_capacity(sets.len());
         for set in sets {
-            let (extended, column) = self.extend(plan, set.expr)?;
-            plan = extended;
-            let Expr::Column(column) = column.expr else { return Err(BindError::unsupported("this set-returning function")) };
-            lists.push(column.clone());
+            let alias = self.unique("x");
+            let list = Column::from_name(format!("list {alias}"));
+            exprs.push(set.expr.expr.alias(list.name.clone()));
+            let column = Column::new(Some(TableReference::bare(alias)), "0");
+            kept.push(Expr::Column(list.clone()).alias_qualified(column.relation.clone(), "0"));
+            lists.push(list);
             outputs.push((column, set.columns));
         }
         let mut plan = LogicalPlanBuilder::from(plan)
+            .project(exprs)?
             .unnest_columns_with_options(lists, datafusion::common::UnnestOptions::new().with_preserve_nulls(false))?
+            .project(kept)?
             .build()?;
         let mut columns = Vec::new();
         for (column, fields) in outputs {
