@@ -3,19 +3,21 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use common::columns::array_from;
 use common::datum::Datum;
 use common::error::SqlError;
+use common::types::{Scalar, SqlType};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use query::context::StatementContext;
+use sql::schema::TABLE_OID;
 
 use super::context::SystemContext;
 use super::definitions::SystemRelation;
@@ -29,7 +31,8 @@ pub(super) struct SystemView {
 
 impl SystemView {
     pub(super) fn new(relation: &'static SystemRelation) -> Self {
-        let fields: Vec<Field> = relation.columns.iter().map(|c| Field::new(c.name, c.ty.arrow(), true)).collect();
+        let mut fields: Vec<Field> = relation.columns.iter().map(|c| Field::new(c.name, c.ty.arrow(), true)).collect();
+        fields.push(Field::new(TABLE_OID, SqlType::from(Scalar::Oid).arrow(), false));
         Self { relation, schema: Arc::new(Schema::new(fields)) }
     }
 }
@@ -79,11 +82,12 @@ impl TableProvider for SystemView {
 /// Rows as columns: those that are wanted.
 pub(super) fn batch(relation: &SystemRelation, schema: &SchemaRef, wanted: &[usize], rows: &[Row]) -> Result<RecordBatch> {
     let column = |at: &usize| -> Result<ArrayRef> {
+        let Some(column) = relation.columns.get(*at) else {
+            return Ok(Arc::new(UInt32Array::from(vec![relation.oid.0; rows.len()])));
+        };
         let values = rows.iter().map(|row| row.get(*at).unwrap_or(&Datum::Null));
-        array_from(relation.columns[*at].ty, values).map_err(|e| {
-            let what = format!("column {} of {}: {}", relation.columns[*at].name, relation.name, e.report().message);
-            DataFusionError::Internal(what)
-        })
+        array_from(column.ty, values)
+            .map_err(|e| DataFusionError::Internal(format!("column {} of {}: {}", column.name, relation.name, e.report().message)))
     };
     let arrays = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));

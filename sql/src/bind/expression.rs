@@ -200,7 +200,7 @@ impl Binder<'_> {
         let found = self.find(env, |scope| {
             let Some(item) = scope.table(schema, table)? else { return Ok(None) };
             table_found = true;
-            Ok(item.columns.iter().find(|c| c.name == *column).cloned())
+            Ok(item.columns.iter().chain(&item.system).find(|c| c.name == *column).cloned())
         });
         let first = &parts[0];
         match found.map_err(|e| self.error_at(first, e))? {
