@@ -1,4 +1,4 @@
-//! Correlated scalar subqueries that DataFusion does not take apart itself.
+//! Correlated scalar subqueries, and LATERAL ones, that DataFusion does not take apart itself.
 //!
 //! DataFusion turns a correlated subquery into a join when it is an aggregate and is tied to the outer query by equalities in filters. Any other one
 //! is rewritten here before DataFusion looks at it, in the way of "Unnesting Arbitrary Queries" (Neumann, Kemper 2015): the distinct values of the
@@ -55,6 +55,12 @@ fn rewrite(node: LogicalPlan, numbers: &Cell<u32>) -> Result<Transformed<Logical
     let input = match &node {
         LogicalPlan::Projection(projection) => &projection.input,
         LogicalPlan::Filter(filter) => &filter.input,
+        LogicalPlan::Join(join) => {
+            return Ok(match lateral(join, numbers)? {
+                Some(plan) => Transformed::yes(plan),
+                None => Transformed::no(node),
+            });
+        }
         _ => return Ok(Transformed::no(node)),
     };
     let subqueries = open_subqueries(&node, input)?;
@@ -110,15 +116,37 @@ fn is_open(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     if references.is_empty() || !references.iter().all(near) {
         return Ok(false);
     }
-    if subquery.subquery.max_rows() != Some(1) {
-        return Ok(true);
-    }
+    Ok(subquery.subquery.max_rows() != Some(1) || !is_managed(subquery)?)
+}
+
+/// Whether DataFusion can move the conditions of a subquery into a join.
+fn is_managed(subquery: &Subquery) -> Result<bool> {
     let mut pulled = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
-    let managed = match subquery.subquery.as_ref().clone().rewrite(&mut pulled) {
-        Ok(inner) => pulled.can_pull_up && !has_references(&inner.data)?,
-        Err(_) => false,
-    };
-    Ok(!managed)
+    match subquery.subquery.as_ref().clone().rewrite(&mut pulled) {
+        Ok(inner) => Ok(pulled.can_pull_up && !has_references(&inner.data)?),
+        Err(_) => Ok(false),
+    }
+}
+
+/// A join with a LATERAL subquery that DataFusion does not manage: with the subquery's rows for all members of the domain.
+fn lateral(join: &Join, numbers: &Cell<u32>) -> Result<Option<LogicalPlan>> {
+    let (LogicalPlan::Subquery(subquery), JoinType::Inner | JoinType::Left) = (join.right.as_ref(), join.join_type) else { return Ok(None) };
+    let near = |e: &Expr| matches!(e, Expr::OuterReferenceColumn(_, column) if join.left.schema().has_column(column));
+    if subquery.outer_ref_columns.is_empty() || !subquery.outer_ref_columns.iter().all(near) || is_managed(subquery)? {
+        return Ok(None);
+    }
+    numbers.set(numbers.get() + 1);
+    let domain = Domain::new(&join.left, subquery, numbers.get())?;
+    let Some(answers) = domain.attach(&subquery.subquery)? else { return Ok(None) };
+    if has_references(&answers)? {
+        return Ok(None);
+    }
+    let equal = join.on.iter().map(|(l, r)| l.clone().eq(r.clone()));
+    let same = domain.same_as(domain.references.iter().cloned().map(Expr::Column));
+    let conditions: Vec<Expr> = equal.chain(join.filter.clone()).chain([same]).collect();
+    let columns: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
+    let joined = LogicalPlanBuilder::from(join.left.as_ref().clone()).join_on(answers, join.join_type, conditions)?;
+    joined.project(columns)?.build().map(Some)
 }
 
 /// Whether a plan, or a subquery in it, names columns of an outer query.

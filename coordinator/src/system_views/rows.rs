@@ -93,6 +93,7 @@ fn pg_catalog(name: &str) -> RowSource {
         "pg_depend" => constraints::pg_depend,
         "pg_type" => types::pg_type,
         "pg_collation" => types::pg_collation,
+        "pg_opfamily" => types::pg_opfamily,
         "pg_opclass" => types::pg_opclass,
         "pg_language" => types::pg_language,
         "pg_proc" => functions::pg_proc,

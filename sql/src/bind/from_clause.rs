@@ -422,27 +422,22 @@ impl Binder<'_> {
         }
         let cx = self.cx();
         let column_name = alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let (plan, mut columns) = if resolve::is_set_returning(&function) {
-            let set = resolve::set_returning(&cx, &function, args)?;
-            self.unnest(left.plan, vec![set], &column_name)?
+        let (plan, columns) = if resolve::is_set_returning(&function) {
+            let mut sets = self.sets(&function, args)?;
+            if with_ordinality {
+                sets.push(self.ordinality(&sets)?);
+            }
+            self.unnest(left.plan, sets, &column_name)?
         } else {
             let value = resolve::call(&cx, &function, args, false)?;
             let (plan, value) = self.extend(left.plan, value)?;
-            (plan, vec![Output { name: column_name.clone(), value, origin: None }])
+            let mut columns = vec![Output { name: column_name.clone(), value, origin: None }];
+            if with_ordinality {
+                let one = resolve::literal(&common::datum::Datum::Int8(1), Scalar::Int8.into());
+                columns.push(Output { name: "ordinality".into(), value: one, origin: None });
+            }
+            (plan, columns)
         };
-        let mut plan = plan;
-        if with_ordinality {
-            if !left.scope.tables.is_empty() {
-                return Err(BindError::unsupported("WITH ORDINALITY over columns of other FROM items"));
-            }
-            let number = self.row_number(Vec::new(), Vec::new())?;
-            let numbered = self.with_window(Relation { plan, columns }, number)?;
-            plan = numbered.plan;
-            columns = numbered.columns;
-            if let Some(last) = columns.last_mut() {
-                last.name = "ordinality".into();
-            }
-        }
         let relation = Relation { plan, columns };
         let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
         if let Some(alias) = alias {
@@ -451,6 +446,32 @@ impl Binder<'_> {
         let mut scope = left.scope;
         scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
         Ok(Source { plan: relation.plan, scope })
+    }
+
+    /// The sets that a function in FROM makes: `unnest` of several arrays makes as many.
+    fn sets(&self, function: &str, args: Vec<TypedExpr>) -> Result<Vec<resolve::SetReturning>> {
+        let cx = self.cx();
+        if function == "unnest" && args.len() > 1 {
+            let sets = args.into_iter().map(|arg| Ok(resolve::set_returning(&cx, function, vec![arg])?));
+            return sets.collect();
+        }
+        Ok(vec![resolve::set_returning(&cx, function, args)?])
+    }
+
+    /// The numbers of the rows that lists make beside each other: from 1 to the length of the longest.
+    fn ordinality(&self, sets: &[resolve::SetReturning]) -> Result<resolve::SetReturning> {
+        let cx = self.cx();
+        let length = |set: &resolve::SetReturning| {
+            let length = resolve::call(&cx, "cardinality", vec![set.expr.clone()], false)?;
+            let zero = resolve::literal(&common::datum::Datum::Int4(0), Scalar::Int4.into());
+            Ok(resolve::call(&cx, "coalesce", vec![length, zero], false)?)
+        };
+        let lengths = sets.iter().map(length).collect::<Result<Vec<_>>>()?;
+        let longest = resolve::call(&cx, "greatest", lengths, false)?;
+        let longest = resolve::cast(&cx, longest, Scalar::Int8.into(), functions::context::CastContext::Implicit)?;
+        let one = resolve::literal(&common::datum::Datum::Int8(1), Scalar::Int8.into());
+        let numbers = resolve::set_returning(&cx, "generate_series", vec![one, longest])?;
+        Ok(resolve::SetReturning { columns: vec![("ordinality".to_owned(), Scalar::Int8.into())], ..numbers })
     }
 
     /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.

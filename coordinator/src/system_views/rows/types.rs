@@ -55,6 +55,7 @@ pub(in super::super) fn is_known(kind: &str, wanted: u32) -> Option<bool> {
     let known = match kind {
         "pg_collation_is_visible" => COLLATIONS.iter().any(|c| c.0 == wanted),
         "pg_opclass_is_visible" => BTREE_CLASSES.iter().any(|c| c.0 == wanted),
+        "pg_opfamily_is_visible" => BTREE_FAMILIES.iter().any(|f| f.0 == wanted),
         "pg_operator_is_visible" => functions::is_operator(wanted),
         "type" => list::by_oid(Oid(wanted)).is_some(),
         "function" => functions::name(Oid(wanted)).is_some(),
@@ -127,6 +128,29 @@ pub(super) fn pg_opclass(_: &Reading<'_>) -> Vec<Row> {
         vec![Datum::Oid(*class), oid(BTREE), text(*name), oid(PG_CATALOG), oid(OWNER_OID), family, ty, TRUE, NONE]
     };
     BTREE_CLASSES.iter().map(row).collect()
+}
+
+/// The families of the classes: oid, name.
+const BTREE_FAMILIES: &[(u32, &str)] = &[
+    (397, "array_ops"),
+    (424, "bool_ops"),
+    (426, "bpchar_ops"),
+    (428, "bytea_ops"),
+    (429, "char_ops"),
+    (434, "datetime_ops"),
+    (1970, "float_ops"),
+    (1976, "integer_ops"),
+    (1982, "interval_ops"),
+    (1988, "numeric_ops"),
+    (1989, "oid_ops"),
+    (1994, "text_ops"),
+    (1996, "time_ops"),
+    (2968, "uuid_ops"),
+];
+
+pub(super) fn pg_opfamily(_: &Reading<'_>) -> Vec<Row> {
+    let row = |(family, name): &(u32, &str)| vec![Datum::Oid(*family), oid(BTREE), text(*name), in_pg_catalog(), oid(OWNER_OID)];
+    BTREE_FAMILIES.iter().map(row).collect()
 }
 
 /// PostgreSQL's oid of the language `internal`, in which all functions are written.
