@@ -18,6 +18,8 @@ mod provider;
 mod roles;
 mod rows;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

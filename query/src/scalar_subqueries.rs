@@ -28,8 +28,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Signature, Subquery,
-    Volatility, binary_expr, lit,
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Signature,
+    Subquery, Volatility, binary_expr, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
@@ -119,8 +119,11 @@ fn is_open(subquery: &Subquery, input: &LogicalPlan) -> Result<bool> {
     Ok(subquery.subquery.max_rows() != Some(1) || !is_managed(subquery)?)
 }
 
-/// Whether DataFusion can move the conditions of a subquery into a join.
+/// Whether DataFusion can move the conditions of a subquery into a join. With a sort in it, whether it can depends on the rest of the query.
 fn is_managed(subquery: &Subquery) -> Result<bool> {
+    if subquery.subquery.exists(|node| Ok(matches!(node, LogicalPlan::Sort(_))))? {
+        return Ok(false);
+    }
     let mut pulled = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
     match subquery.subquery.as_ref().clone().rewrite(&mut pulled) {
         Ok(inner) => Ok(pulled.can_pull_up && !has_references(&inner.data)?),
@@ -130,7 +133,9 @@ fn is_managed(subquery: &Subquery) -> Result<bool> {
 
 /// A join with a LATERAL subquery that DataFusion does not manage: with the subquery's rows for all members of the domain.
 fn lateral(join: &Join, numbers: &Cell<u32>) -> Result<Option<LogicalPlan>> {
-    let (LogicalPlan::Subquery(subquery), JoinType::Inner | JoinType::Left) = (join.right.as_ref(), join.join_type) else { return Ok(None) };
+    let (LogicalPlan::Subquery(subquery), JoinType::Inner | JoinType::Left) = (join.right.as_ref(), join.join_type) else {
+        return Ok(None);
+    };
     let near = |e: &Expr| matches!(e, Expr::OuterReferenceColumn(_, column) if join.left.schema().has_column(column));
     if subquery.outer_ref_columns.is_empty() || !subquery.outer_ref_columns.iter().all(near) || is_managed(subquery)? {
         return Ok(None);
@@ -203,9 +208,10 @@ impl Domain {
             }
         }
         let alias = TableReference::bare(format!("domain {number}"));
-        let columns = references.iter().enumerate().map(|(at, column)| {
-            Expr::Column(column.clone()).alias_qualified(Some(alias.clone()), at.to_string())
-        });
+        let columns = references
+            .iter()
+            .enumerate()
+            .map(|(at, column)| Expr::Column(column.clone()).alias_qualified(Some(alias.clone()), at.to_string()));
         let plan = LogicalPlanBuilder::from(source.clone()).project(columns)?.distinct()?.build()?;
         Ok(Self { alias, references, plan })
     }

@@ -48,9 +48,12 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
         "pg_indexam_has_property" => Ok(access_method_property(args.oid(0)?, args.text(1)?)),
         "row_security_active" => Ok(exists(system, &args)?.map_or(Datum::Null, |_| Datum::Bool(false))),
         _ if name.ends_with("_is_visible") => Ok(rows::types::is_known(name, args.oid(0)?).map_or(Datum::Null, Datum::Bool)),
-        "current_setting" | "set_config" | "pg_postmaster_start_time" | "pg_conf_load_time" | "pg_cancel_backend" | "pg_terminate_backend" => {
-            server::call(system, name, &args)
-        }
+        "current_setting"
+        | "set_config"
+        | "pg_postmaster_start_time"
+        | "pg_conf_load_time"
+        | "pg_cancel_backend"
+        | "pg_terminate_backend" => server::call(system, name, &args),
         _ if is_about_absent_objects(name) => Ok(Datum::Null),
         _ => Err(Report::unsupported(format!("function {name}()"))),
     }
@@ -207,7 +210,13 @@ fn describe_object(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum
         "pg_class" => objects::by_oid(&system.catalog, oid).map(|(name, schema)| {
             let kind = match (system.catalog.table(oid), definitions::by_oid(oid)) {
                 (Some(_), _) => "table",
-                (None, Some(relation)) => if relation.is_view { "view" } else { "table" },
+                (None, Some(relation)) => {
+                    if relation.is_view {
+                        "view"
+                    } else {
+                        "table"
+                    }
+                }
                 (None, None) => "index",
             };
             let relation = format!("{kind} {}", shown(schema, &name));

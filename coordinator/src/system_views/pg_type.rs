@@ -24,7 +24,8 @@ pub(super) struct PgType {
     pub(super) collation: Oid,
 }
 
-static TYPES: LazyLock<Vec<PgType>> = LazyLock::new(|| include_str!("pg_type.txt").lines().filter(|l| !l.starts_with('#')).map(read).collect());
+static TYPES: LazyLock<Vec<PgType>> =
+    LazyLock::new(|| include_str!("pg_type.txt").lines().filter(|l| !l.starts_with('#')).map(read).collect());
 static BY_OID: LazyLock<HashMap<Oid, usize>> = LazyLock::new(|| TYPES.iter().enumerate().map(|(at, ty)| (ty.oid, at)).collect());
 
 /// All types, by oid.

@@ -69,7 +69,7 @@ impl TableProvider for SystemView {
         let mut rows = match self.relation.rows {
             RowSource::Empty => Vec::new(),
             RowSource::Computed(rows) => rows(&reading),
-            RowSource::Asked(rows) => rows(reading.clone()).await,
+            RowSource::Asked(rows) => rows(reading).await,
         };
         rows.truncate(limit.unwrap_or(usize::MAX));
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());

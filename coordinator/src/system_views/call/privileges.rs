@@ -24,7 +24,9 @@ pub(super) fn has_privilege(system: &SystemContext, name: &str, args: &Arguments
         "role" => check_user(system, object)?,
         "schema" => schema(system, object)?,
         "database" => database(system, object)?,
-        "type" | "function" | "language" | "tablespace" => matches!(object, Datum::Text(_)) || rows::types::is_known(kind, oid_of(object)).is_some(),
+        "type" | "function" | "language" | "tablespace" => {
+            matches!(object, Datum::Text(_)) || rows::types::is_known(kind, oid_of(object)).is_some()
+        }
         "parameter" => system.parameters.show(args.text(first)?).is_ok(),
         _ => false,
     };

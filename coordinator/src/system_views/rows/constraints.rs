@@ -140,7 +140,9 @@ pub(super) fn pg_depend(reading: &Reading<'_>) -> Vec<Row> {
             rows.extend(unique.columns.iter().map(|attnum| row((constraint, unique.oid), (relation, table.oid, *attnum), "a")));
         }
         for check in &table.checks {
-            rows.extend(columns_of(table, check).into_iter().map(|attnum| row((constraint, check.oid), (relation, table.oid, attnum), "a")));
+            rows.extend(
+                columns_of(table, check).into_iter().map(|attnum| row((constraint, check.oid), (relation, table.oid, attnum), "a")),
+            );
         }
         for column in table.visible_columns().filter(|c| c.default.is_some()) {
             rows.push(row((default, objects::default_oid(table, column)), (relation, table.oid, column.attnum), "a"));
