@@ -5,6 +5,7 @@
 //! - [`scan`]: [`scan::ScanSpec`], what a scan reads, as plain data, and [`scan::ScanSource`], who reads it on a worker.
 //! - [`scan_exec`], [`scatter_exec`]: the leaf beside the data, and the operator that sends a fragment to each owner and gathers.
 //! - [`scatter_rule`]: pushes operators from above a scatter into its fragment.
+//! - `scalar_subqueries`: correlated subqueries that are no aggregates, as joins.
 //! - [`index_lookup`]: from entries of a global index to the rows.
 //! - [`fragment`]: runs a fragment on a worker. [`codec`]: plans to bytes and back. [`errors`]: DataFusion's errors to reports.
 //! - [`explain`]: plans as text.
@@ -19,6 +20,7 @@ pub mod freshness;
 pub mod index_lookup;
 pub mod planner;
 pub mod pruning;
+mod scalar_subqueries;
 pub mod scan;
 pub mod scan_exec;
 pub mod scatter_exec;

@@ -27,6 +27,7 @@ use rpc::worker_api::BatchStream;
 
 use crate::context::StatementContext;
 use crate::errors::report;
+use crate::scalar_subqueries::JoinScalarSubqueries;
 use crate::scatter_rule::PushIntoScatter;
 
 /// One shared, trimmed session state, and the memory that statements share.
@@ -51,7 +52,10 @@ impl Planner {
         options.optimizer.enable_round_robin_repartition = false;
         options.optimizer.skip_failed_rules = false;
         // The binder has cast everything already.
-        let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>]);
+        let analyzer = Analyzer::with_rules(vec![
+            Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>,
+            Arc::new(JoinScalarSubqueries),
+        ]);
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&runtime))
@@ -69,6 +73,8 @@ impl Planner {
     fn state_for(&self, context: &Arc<StatementContext>) -> SessionState {
         let mut state = self.state.clone();
         *state.config_mut() = self.config_for(context);
+        // Functions read their settings from here once they are in operators.
+        state.mark_start_execution();
         state
     }
 

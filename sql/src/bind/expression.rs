@@ -163,9 +163,22 @@ impl Binder<'_> {
         }
     }
 
+    /// `a[1]`, `t.a[1]`: the names before the first subscript are a column's.
     fn access(&self, root: &Tree, chain: &[AccessExpr], env: &Environment<'_>) -> Result<TypedExpr> {
-        let mut value = self.expression(root, env)?;
-        for access in chain {
+        let mut names = match root {
+            Tree::Identifier(ident) => vec![ident.clone()],
+            _ => Vec::new(),
+        };
+        if !names.is_empty() {
+            let dotted = chain.iter().map_while(|access| match access {
+                AccessExpr::Dot(Tree::Identifier(ident)) => Some(ident.clone()),
+                _ => None,
+            });
+            names.extend(dotted);
+        }
+        let qualified = names.len() > 1;
+        let mut value = if qualified { self.qualified_column(&names, env)? } else { self.expression(root, env)? };
+        for access in chain.iter().skip(names.len().saturating_sub(1)) {
             value = match access {
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let index = self.expression(index, env)?;
@@ -241,7 +254,7 @@ impl Binder<'_> {
         let found = self.find(env, |scope| {
             let Some(item) = scope.table(schema, table)? else { return Ok(None) };
             table_found = true;
-            Ok(item.columns.iter().find(|c| c.name == *column).cloned())
+            Ok(item.columns.iter().chain(&item.system).find(|c| c.name == *column).cloned())
         });
         let first = &parts[0];
         match found.map_err(|e| self.error_at(first, e))? {
