@@ -9,7 +9,7 @@ pub use crate::casts::{assignment_cast, cast};
 pub use crate::common_types::{common_type, to_boolean, unify};
 pub use crate::keys::{group_key_expr, sort_key_expr};
 pub use crate::literals::{constant, literal, parameter, scalar_value, settle_unknown, unknown_literal};
-pub use crate::set_returning::{SetReturning, is_set_returning, set_returning};
+pub use crate::set_returning::{SetReturning, is_set_returning, ordinality, set_returning};
 pub use crate::windows::{WindowCall, is_window, window};
 
 use crate::casts::{coerce, paths};

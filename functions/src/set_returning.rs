@@ -1,12 +1,17 @@
 //! Functions that return sets: an expression gives each row its list, and the query unnests it.
 
+use std::sync::Arc;
+
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
+use datafusion::arrow::array::{Array, AsArray, Int64Builder, ListBuilder};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::error::ValueError;
 
 use crate::context::ExprContext;
-use crate::definition::{Args, Definition, fail, row};
+use crate::definition::{Args, Call, Definition, columns, fail, row};
 use crate::error::{FunctionError, Result};
 use crate::registry;
 use crate::resolution::{Selection, apply, select, type_list};
@@ -37,6 +42,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("set_of_generate_series(int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, 1)),
         row("set_of_generate_series(int8,int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, a.int8(2)?)),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
+        columns("set_places(variadic any) int8[]", places).hidden().nullable(),
     ]
 }
 
@@ -98,6 +104,33 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
         Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
     }
+}
+
+/// The set of row numbers beside other sets: WITH ORDINALITY.
+pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
+    let args = sets.iter().map(|set| set.expr.expr.clone()).collect();
+    let types = sets.iter().map(|set| set.expr.ty).collect();
+    let ty = SqlType { is_array: true, ..Scalar::Int8.into() };
+    let expr = registry::call_hidden("set_places(variadic any) int8[]", types, ty, args);
+    SetReturning { expr: TypedExpr::new(expr, ty), columns: vec![("ordinality".to_owned(), Scalar::Int8.into())] }
+}
+
+/// For each row the numbers from one to the length of its longest list.
+fn places(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let mut longest = vec![0_usize; args.number_rows];
+    for arg in &args.args {
+        let lists = arg.to_array(args.number_rows)?;
+        let lists = lists.as_list::<i32>();
+        for (row, most) in longest.iter_mut().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
+            *most = (*most).max(usize::try_from(lists.value_length(row)).unwrap_or(0));
+        }
+    }
+    let mut builder = ListBuilder::new(Int64Builder::new());
+    for most in longest {
+        (1..=most).filter_map(|n| i64::try_from(n).ok()).for_each(|n| builder.values().append_value(n));
+        builder.append(true);
+    }
+    Ok(ColumnarValue::Array(Arc::new(builder.finish())))
 }
 
 /// The name of the only column, where it is not the function's.

@@ -8,6 +8,7 @@
 //! | `query` | WITH, set operations, ORDER BY and LIMIT around them |
 //! | `select` | one SELECT: from, where, grouping, windows, distinct, order |
 //! | `from_clause` | FROM items and joins |
+//! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
@@ -45,6 +46,7 @@ mod relation;
 mod returning;
 mod scope;
 mod select;
+mod sets;
 mod simple;
 mod subquery;
 pub mod type_name;
@@ -162,5 +164,6 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
 /// Whether an expression has a subquery somewhere.
 pub(crate) fn has_subquery(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))).unwrap_or(true)
+    expr.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))))
+        .unwrap_or(true)
 }

@@ -87,10 +87,7 @@ impl Binder<'_> {
 
     /// A set-returning function in the select list.
     fn set_in_select(&self, name: &str, args: Vec<TypedExpr>, env: &Environment<'_>) -> Result<TypedExpr> {
-        let collected = env.collected.filter(|_| env.sets_allowed).ok_or_else(|| {
-            let message = format!("set-returning functions are not allowed in {}", env.clause);
-            BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
-        })?;
+        let collected = env.collected.filter(|_| env.sets_allowed).ok_or_else(|| super::sets::not_allowed(env.clause))?;
         let set = resolve::set_returning(&self.cx(), name, args)?;
         let [(_, ty)] = set.columns.as_slice() else {
             return Err(BindError::unsupported(format!("the set-returning function {name} in the select list")));
@@ -269,9 +266,7 @@ impl Binder<'_> {
             (_, Datum::Null) => Err(BindError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "frame starting offset must not be null")),
             (WindowFrameUnits::Rows | WindowFrameUnits::Groups, Datum::Int8(n)) => match u64::try_from(n) {
                 Ok(n) => Ok(ScalarValue::UInt64(Some(n))),
-                Err(_) => {
-                    Err(BindError::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, "frame starting offset must not be negative"))
-                }
+                Err(_) => Err(BindError::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, "frame starting offset must not be negative")),
             },
             (_, constant) => Ok(resolve::scalar_value(&constant, cast.ty)?),
         }

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use common::error::Report;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScan, lit};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins,
-};
+use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins};
 
 use super::Binder;
 use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation, filter, one_row};
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
+use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
 use crate::schema::RelationInfo;
 
@@ -156,7 +156,12 @@ impl Binder<'_> {
     }
 
     /// Makes plain columns of merged values that are computed.
-    fn merge_columns(&self, plan: LogicalPlan, mut scope: Scope, merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>) -> Result<Source> {
+    fn merge_columns(
+        &self,
+        plan: LogicalPlan,
+        mut scope: Scope,
+        merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>,
+    ) -> Result<Source> {
         let mut plan = plan;
         let mut columns = Vec::with_capacity(merged.len());
         for (name, mut value, _) in merged {
@@ -186,19 +191,6 @@ impl Binder<'_> {
         match factor {
             TableFactor::Table { name, alias, args: None, sample: None, .. } => self.named(name, alias.as_ref(), ctes),
             TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
-            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, &args.args, alias.as_ref(), *with_ordinality, (outer, ctes))
-            }
-            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, name, args, alias.as_ref(), *with_ordinality, (outer, ctes))
-            }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(base, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, (outer, ctes))
-            }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let source = self.item_with_joins(None, table_with_joins, outer, ctes)?;
@@ -212,13 +204,25 @@ impl Binder<'_> {
                     }
                 }
             }
-            _ => Err(BindError::unsupported(format!("the FROM item {factor}"))),
+            _ => match FunctionItem::of(factor) {
+                Some(call) => {
+                    let base = Source { plan: one_row(), scope: Scope::default() };
+                    self.function_item(base, &call, false, (outer, ctes))
+                }
+                None => Err(BindError::unsupported(format!("the FROM item {factor}"))),
+            },
         }
     }
 
-    fn derived(&self, query: &Query, alias: Option<&TableAlias>, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
+    fn derived(
+        &self,
+        query: &Query,
+        alias: Option<&TableAlias>,
+        outer: Option<&Environment<'_>>,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Source> {
         let Some(alias) = alias else {
-            return Err(common::error::Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
+            return Err(Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
                 .with_hint("For example, FROM (SELECT ...) [AS] foo.")
                 .into());
         };
@@ -326,137 +330,53 @@ impl Binder<'_> {
         outer: Option<&Environment<'_>>,
         ctes: Option<&Ctes<'_>>,
     ) -> Result<Source> {
-        let plain = matches!(constraint, None | Some(JoinConstraint::None));
-        let is_true = |c: &JoinConstraint| matches!(c, JoinConstraint::On(e) if e.to_string().eq_ignore_ascii_case("true"));
-        match factor {
-            TableFactor::Derived { subquery, alias: Some(alias), .. } => {
-                let env = Environment::new(&left.scope, outer, ctes, "LATERAL");
-                let right = self.aliased(self.query(subquery, Some(&env), ctes)?, alias)?;
-                let references = env.outer_references.borrow().clone();
-                self.pass_on_lateral(&references, &left.scope, outer);
-                if references.is_empty() {
-                    return self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes);
-                }
-                let spans = datafusion::common::Spans::default();
-                let subquery = Subquery { subquery: Arc::new(right.plan), outer_ref_columns: references, spans };
-                let right = Source { plan: LogicalPlan::Subquery(subquery), scope: right.scope };
-                self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes)
-            }
-            TableFactor::Function { name, args, alias, with_ordinality, .. }
-            | TableFactor::Table { name, args: Some(sqlparser::ast::TableFunctionArgs { args, .. }), alias, with_ordinality, .. }
-                if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) =>
-            {
-                self.function_item(left, name, args, alias.as_ref(), *with_ordinality, (outer, ctes))
-            }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } if kind == JoinType::Inner && (plain || constraint.is_some_and(is_true)) => {
-                let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(left, &ObjectName::from(vec![Ident::new("unnest")]), &args, alias.as_ref(), *with_ordinality, (outer, ctes))
-            }
-            _ => {
-                let right = self.factor(factor, outer, ctes)?;
-                self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes)
-            }
+        let constraint = constraint.unwrap_or(&JoinConstraint::None);
+        let env = Environment::new(&left.scope, outer, ctes, "LATERAL");
+        let right = self.factor(factor, Some(&env), ctes)?;
+        let references = env.outer_references.borrow().clone();
+        self.pass_on_lateral(&references, &left.scope, outer);
+        if !references.iter().any(|reference| is_of(reference, &left.scope)) {
+            return self.join(left, right, kind, constraint, outer, ctes);
         }
+        if !matches!(kind, JoinType::Inner | JoinType::Left) {
+            return Err(invalid_lateral(&references, &left.scope));
+        }
+        let is_true = |c: &JoinConstraint| matches!(c, JoinConstraint::On(e) if e.to_string().eq_ignore_ascii_case("true"));
+        if let Some(call) = FunctionItem::of(factor)
+            && (matches!(constraint, JoinConstraint::None) || is_true(constraint))
+        {
+            return self.function_item(left, &call, kind == JoinType::Left, (outer, ctes));
+        }
+        let spans = datafusion::common::Spans::default();
+        let subquery = Subquery { subquery: Arc::new(right.plan), outer_ref_columns: references, spans };
+        let right = Source { plan: LogicalPlan::Subquery(subquery), scope: right.scope };
+        self.join(left, right, kind, constraint, outer, ctes)
     }
 
     fn pass_on_lateral(&self, references: &[Expr], left: &Scope, outer: Option<&Environment<'_>>) {
         if let Some(outer) = outer {
-            let is_ours = |reference: &Expr| match reference {
-                Expr::OuterReferenceColumn(_, column) => left.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
-                _ => false,
-            };
-            outer.note_references(references.iter().filter(|r| !is_ours(r)).cloned());
+            outer.note_references(references.iter().filter(|r| !is_of(r, left)).cloned());
         }
-    }
-
-    /// A function in FROM, over each row of what stands left of it.
-    fn function_item(
-        &self,
-        left: Source,
-        name: &ObjectName,
-        args: &[FunctionArg],
-        alias: Option<&TableAlias>,
-        with_ordinality: bool,
-        (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
-    ) -> Result<Source> {
-        let function = super::call::function_name(name)?;
-        let env = Environment::new(&left.scope, outer, ctes, "functions in FROM");
-        let args = self.function_arguments(args, &env)?;
-        if let Some(outer) = outer {
-            outer.absorb(&env);
-        }
-        let cx = self.cx();
-        let column_name = alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let (plan, mut columns) = if resolve::is_set_returning(&function) {
-            let set = resolve::set_returning(&cx, &function, args)?;
-            self.unnest(left.plan, vec![set], &column_name)?
-        } else {
-            let value = resolve::call(&cx, &function, args, false)?;
-            let (plan, value) = self.extend(left.plan, value)?;
-            (plan, vec![Output { name: column_name.clone(), value, origin: None }])
-        };
-        let mut plan = plan;
-        if with_ordinality {
-            if !left.scope.tables.is_empty() {
-                return Err(BindError::unsupported("WITH ORDINALITY over columns of other FROM items"));
-            }
-            let number = self.row_number(Vec::new(), Vec::new())?;
-            let numbered = self.with_window(Relation { plan, columns }, number)?;
-            plan = numbered.plan;
-            columns = numbered.columns;
-            if let Some(last) = columns.last_mut() {
-                last.name = "ordinality".into();
-            }
-        }
-        let relation = Relation { plan, columns };
-        let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
-        if let Some(alias) = alias {
-            rename_scope(&mut table, alias)?;
-        }
-        let mut scope = left.scope;
-        scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
-        Ok(Source { plan: relation.plan, scope })
-    }
-
-    /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
-    pub(crate) fn unnest(&self, plan: LogicalPlan, sets: Vec<resolve::SetReturning>, name: &str) -> Result<(LogicalPlan, Vec<Output>)> {
-        let mut plan = plan;
-        let mut lists = Vec::with_capacity(sets.len());
-        let mut outputs = Vec::new();
-        for set in sets {
-            let (extended, column) = self.extend(plan, set.expr)?;
-            plan = extended;
-            let Expr::Column(column) = column.expr else { return Err(BindError::unsupported("this set-returning function")) };
-            lists.push(column.clone());
-            outputs.push((column, set.columns));
-        }
-        let mut plan = LogicalPlanBuilder::from(plan)
-            .unnest_columns_with_options(lists, datafusion::common::UnnestOptions::new().with_preserve_nulls(false))?
-            .build()?;
-        let mut columns = Vec::new();
-        for (column, fields) in outputs {
-            match fields.as_slice() {
-                [(field, ty)] => {
-                    let field = if fields_are_named(field) { field.clone() } else { name.to_owned() };
-                    columns.push(Output { name: field, value: TypedExpr::new(Expr::Column(column), *ty), origin: None });
-                }
-                _ => {
-                    for (field, ty) in fields {
-                        let value = datafusion::functions::core::expr_fn::get_field(Expr::Column(column.clone()), field.as_str());
-                        let (extended, value) = self.extend(plan, TypedExpr::new(value, ty))?;
-                        plan = extended;
-                        columns.push(Output { name: field, value, origin: None });
-                    }
-                }
-            }
-        }
-        Ok((plan, columns))
     }
 }
 
-/// A set of one column that has a name of its own, as `jsonb_array_elements` has `value`.
-fn fields_are_named(field: &str) -> bool {
-    !field.is_empty()
+/// Whether an outward reference means a column of that scope.
+fn is_of(reference: &Expr, scope: &Scope) -> bool {
+    match reference {
+        Expr::OuterReferenceColumn(_, column) => scope.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
+        _ => false,
+    }
+}
+
+/// A RIGHT or FULL join whose right side names the left one.
+fn invalid_lateral(references: &[Expr], left: &Scope) -> BindError {
+    let named = |table: &&ScopeTable| {
+        references.iter().any(|r| matches!(r, Expr::OuterReferenceColumn(_, column) if table.columns.iter().any(|c| c.value.expr == Expr::Column(column.clone()))))
+    };
+    let table = left.tables.iter().find(named).map_or("", |t| t.name.as_str());
+    Report::new(SqlState::INVALID_COLUMN_REFERENCE, format!("invalid reference to FROM-clause entry for table \"{table}\""))
+        .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
+        .into()
 }
 
 fn cross(left: Source, right: Source) -> Result<Source> {
@@ -531,15 +451,12 @@ pub(crate) fn scope_columns(relation: &Relation) -> Result<Vec<ScopeColumn>> {
 }
 
 fn too_many_aliases(alias: &TableAlias, available: usize) -> BindError {
-    let message = format!(
-        "table \"{}\" has {available} columns available but {} columns specified",
-        folded(&alias.name),
-        alias.columns.len()
-    );
+    let message =
+        format!("table \"{}\" has {available} columns available but {} columns specified", folded(&alias.name), alias.columns.len());
     BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
 }
 
-fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result<()> {
+pub(crate) fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result<()> {
     if alias.columns.len() > table.columns.len() {
         return Err(too_many_aliases(alias, table.columns.len()));
     }

@@ -92,9 +92,8 @@ impl Binder<'_> {
             }
         }
         if !sets.is_empty() {
-            let (unnested, columns) = self.unnest(plan, sets, "")?;
+            let (unnested, results) = self.unnest_select_list(plan, sets)?;
             plan = unnested;
-            let results: Vec<Expr> = columns.into_iter().map(|c| c.value.expr).collect();
             for value in parts.values_mut() {
                 *value = replace_placeholders(std::mem::take(value), SET, &results)?;
             }
@@ -115,7 +114,11 @@ impl Binder<'_> {
         let mut distinct_on = Vec::new();
         if let Some(DistinctTree::On(trees)) = &select.distinct {
             for tree in trees {
-                let item = OrderByExpr { expr: tree.clone(), options: sqlparser::ast::OrderByOptions { sort: None, nulls_first: None }, with_fill: None };
+                let item = OrderByExpr {
+                    expr: tree.clone(),
+                    options: sqlparser::ast::OrderByOptions { sort: None, nulls_first: None },
+                    with_fill: None,
+                };
                 distinct_on.push(match self.order_item(&item, &outputs, env)? {
                     OrderItem::Output(at) => outputs[at].value.clone(),
                     OrderItem::Value(value) => value,
@@ -314,7 +317,13 @@ pub(crate) fn placeholder(kind: &str, at: usize) -> Expr {
     Expr::Column(Column::new(Some(TableReference::bare(kind)), at.to_string()))
 }
 
-fn replace_placeholders(expr: Expr, kind: &str, results: &[Expr]) -> Result<Expr> {
+/// The numbers of the placeholders of a kind in an expression.
+pub(crate) fn placeholders(expr: &Expr, kind: &str) -> Vec<usize> {
+    let is_one = |c: &&Column| c.relation.as_ref().is_some_and(|r| r.table() == kind);
+    expr.column_refs().into_iter().filter(is_one).filter_map(|c| c.name.parse().ok()).collect()
+}
+
+pub(crate) fn replace_placeholders(expr: Expr, kind: &str, results: &[Expr]) -> Result<Expr> {
     let replaced = expr.transform_down(|e| {
         let found = match &e {
             Expr::Column(Column { relation: Some(relation), name, .. }) if relation.table() == kind => {

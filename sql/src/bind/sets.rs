@@ -1,0 +1,181 @@
+//! Set-returning functions: in FROM, and in the select list.
+//!
+//! A call gives each row a list; unnesting makes rows of it. Several lists beside each other are padded with NULLs to the longest.
+
+use datafusion::common::{Column, NullHandling, UnnestOptions};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use functions::resolve::{self, SetReturning};
+use functions::typed_expr::TypedExpr;
+use sqlparser::ast::{FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias, TableFactor, TableFunctionArgs};
+
+use super::Binder;
+use super::ctes::Ctes;
+use super::environment::Environment;
+use super::from_clause::{Source, rename_scope, scope_columns};
+use super::relation::{Output, Relation};
+use super::scope::{Scope, ScopeTable, folded};
+use super::select::{SET, placeholders, replace_placeholders};
+use crate::error::{BindError, Result};
+
+/// A function in FROM.
+pub(crate) struct FunctionItem<'t> {
+    name: ObjectName,
+    args: Vec<FunctionArg>,
+    alias: Option<&'t TableAlias>,
+    with_ordinality: bool,
+}
+
+impl<'t> FunctionItem<'t> {
+    /// The call of a FROM item, when it is one.
+    pub(crate) fn of(factor: &'t TableFactor) -> Option<Self> {
+        match factor {
+            TableFactor::Function { name, args, alias, with_ordinality, .. }
+            | TableFactor::Table { name, args: Some(TableFunctionArgs { args, .. }), alias, with_ordinality, .. } => {
+                Some(Self { name: name.clone(), args: args.clone(), alias: alias.as_ref(), with_ordinality: *with_ordinality })
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
+                let args = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
+                let name = ObjectName::from(vec![Ident::new("unnest")]);
+                Some(Self { name, args, alias: alias.as_ref(), with_ordinality: *with_ordinality })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// A function in FROM, over each row of what stands left of it. `keeps_left`: a row for which it gives nothing stays, with NULLs.
+    pub(crate) fn function_item(
+        &self,
+        left: Source,
+        item: &FunctionItem<'_>,
+        keeps_left: bool,
+        (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
+    ) -> Result<Source> {
+        let function = super::call::function_name(&item.name)?;
+        let env = Environment::new(&left.scope, outer, ctes, "functions in FROM");
+        let args = self.function_arguments(&item.args, &env)?;
+        if let Some(outer) = outer {
+            outer.absorb(&env);
+        }
+        let cx = self.cx();
+        let column_name = item.alias.map_or_else(|| function.clone(), |a| folded(&a.name));
+        let (plan, columns) = if resolve::is_set_returning(&function) {
+            let mut sets = Vec::new();
+            // unnest(a, b) in FROM is unnest(a) beside unnest(b).
+            if function == "unnest" && args.len() > 1 {
+                for arg in args {
+                    sets.push(resolve::set_returning(&cx, &function, vec![arg])?);
+                }
+            } else {
+                sets.push(resolve::set_returning(&cx, &function, args)?);
+            }
+            if item.with_ordinality {
+                sets.push(resolve::ordinality(&sets));
+            }
+            self.unnest(left.plan, sets, &column_name, keeps_left)?
+        } else {
+            let value = resolve::call(&cx, &function, args, false)?;
+            let (mut plan, value) = self.extend(left.plan, value)?;
+            let mut columns = vec![Output { name: column_name.clone(), value, origin: None }];
+            if item.with_ordinality {
+                let (extended, value) =
+                    self.extend(plan, resolve::literal(&common::datum::Datum::Int8(1), common::types::Scalar::Int8.into()))?;
+                plan = extended;
+                columns.push(Output { name: "ordinality".into(), value, origin: None });
+            }
+            (plan, columns)
+        };
+        let relation = Relation { plan, columns };
+        let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
+        if let Some(alias) = item.alias {
+            rename_scope(&mut table, alias)?;
+        }
+        let mut scope = left.scope;
+        scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
+        Ok(Source { plan: relation.plan, scope })
+    }
+
+    /// The sets of a select list; the result of each, in order. A set whose arguments name another's result is unnested after that one.
+    pub(crate) fn unnest_select_list(&self, plan: LogicalPlan, sets: Vec<SetReturning>) -> Result<(LogicalPlan, Vec<Expr>)> {
+        let mut plan = plan;
+        let mut results: Vec<Option<Expr>> = vec![None; sets.len()];
+        while results.iter().any(Option::is_none) {
+            let is_ready =
+                |set: &SetReturning| placeholders(&set.expr.expr, SET).iter().all(|at| results.get(*at).is_some_and(Option::is_some));
+            let round: Vec<usize> = (0..sets.len()).filter(|at| results[*at].is_none() && is_ready(&sets[*at])).collect();
+            let known: Vec<Expr> = results.iter().map(|r| r.clone().unwrap_or_default()).collect();
+            let mut together = Vec::with_capacity(round.len());
+            for at in &round {
+                let mut set = sets[*at].clone();
+                set.expr.expr = replace_placeholders(set.expr.expr, SET, &known)?;
+                together.push(set);
+            }
+            let (unnested, columns) = self.unnest(plan, together, "", false)?;
+            plan = unnested;
+            for (at, column) in round.into_iter().zip(columns) {
+                results[at] = Some(column.value.expr);
+            }
+        }
+        Ok((plan, results.into_iter().flatten().collect()))
+    }
+
+    /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
+    fn unnest(&self, plan: LogicalPlan, sets: Vec<SetReturning>, name: &str, keeps_empty: bool) -> Result<(LogicalPlan, Vec<Output>)> {
+        let kept = plan.schema().columns();
+        // Unnesting takes the qualifier from a column's name: what is unnested has a name of its own.
+        let mut exprs: Vec<Expr> = kept.iter().cloned().map(Expr::Column).collect();
+        let mut lists = Vec::with_capacity(sets.len());
+        let mut outputs = Vec::new();
+        for set in sets {
+            let list = Column::from_name(self.unique("u"));
+            exprs.push(set.expr.expr.alias(list.name.clone()));
+            outputs.push((list.clone(), set.columns));
+            lists.push(list);
+        }
+        let handling = if keeps_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+        let options = UnnestOptions::new().with_null_handling(handling);
+        let plan = LogicalPlanBuilder::from(plan).project(exprs)?.unnest_columns_with_options(lists, options)?.build()?;
+        let mut results = Vec::new();
+        for (column, fields) in outputs {
+            match fields.as_slice() {
+                [(field, ty)] => {
+                    let field = if field.is_empty() { name.to_owned() } else { field.clone() };
+                    results.push(Output { name: field, value: TypedExpr::new(Expr::Column(column), *ty), origin: None });
+                }
+                _ => {
+                    for (field, ty) in fields {
+                        let value = datafusion::functions::core::expr_fn::get_field(Expr::Column(column.clone()), field.as_str());
+                        results.push(Output { name: field, value: TypedExpr::new(value, ty), origin: None });
+                    }
+                }
+            }
+        }
+        self.put_beside(plan, kept, results)
+    }
+
+    /// A plan of some of its columns, as they are, and outputs of new names.
+    fn put_beside(&self, plan: LogicalPlan, kept: Vec<Column>, outputs: Vec<Output>) -> Result<(LogicalPlan, Vec<Output>)> {
+        let alias = datafusion::common::TableReference::bare(self.unique("q"));
+        let mut exprs: Vec<Expr> = kept.into_iter().map(Expr::Column).collect();
+        let mut columns = Vec::with_capacity(outputs.len());
+        for (at, output) in outputs.into_iter().enumerate() {
+            let column = Expr::Column(Column::new(Some(alias.clone()), at.to_string()));
+            exprs.push(output.value.expr.clone().alias_qualified(Some(alias.clone()), at.to_string()));
+            columns.push(Output { value: TypedExpr { expr: column, ..output.value }, ..output });
+        }
+        let plan = datafusion::logical_expr::Projection::try_new(exprs, std::sync::Arc::new(plan))?;
+        Ok((LogicalPlan::Projection(plan), columns))
+    }
+}
+
+/// A call of a set-returning function where none may be.
+pub(crate) fn not_allowed(clause: &str) -> BindError {
+    use common::sqlstate::SqlState;
+    let message = match clause {
+        "aggregate" => "aggregate function calls cannot contain set-returning function calls".to_owned(),
+        "window" => "window function calls cannot contain set-returning function calls".to_owned(),
+        clause => format!("set-returning functions are not allowed in {clause}"),
+    };
+    BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+}
