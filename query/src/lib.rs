@@ -6,12 +6,16 @@
 //! - [`scan_exec`], [`scatter_exec`]: the leaf beside the data, and the operator that sends a fragment to each owner and gathers.
 //! - [`scatter_rule`]: pushes operators from above a scatter into its fragment.
 //! - [`index_lookup`]: from entries of a global index to the rows.
+//! - `correlation`: which correlated subqueries become joins; `apply`, `apply_exec`: the dependent join for all others.
 //! - [`fragment`]: runs a fragment on a worker. [`codec`]: plans to bytes and back. [`errors`]: DataFusion's errors to reports.
 //! - [`explain`]: plans as text.
 
 pub mod access;
+mod apply;
+mod apply_exec;
 pub mod codec;
 pub mod context;
+mod correlation;
 pub mod errors;
 pub mod explain;
 pub mod fragment;

@@ -84,7 +84,7 @@ impl TableProvider for PartitaTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         // Filters choose partitions here; the rows are filtered above.
         let kind = |filter: &&Expr| {
-            let subquery = filter.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..))));
+            let subquery = filter.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))));
             if subquery.unwrap_or(true) { TableProviderFilterPushDown::Unsupported } else { TableProviderFilterPushDown::Inexact }
         };
         Ok(filters.iter().map(kind).collect())

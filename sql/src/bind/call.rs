@@ -330,7 +330,7 @@ impl Binder<'_> {
 }
 
 /// Moves the aggregates of an expression to the list; columns stand for them.
-fn take_aggregates(expr: Expr, list: &std::cell::RefCell<Vec<Expr>>) -> Result<Expr> {
+pub(crate) fn take_aggregates(expr: Expr, list: &std::cell::RefCell<Vec<Expr>>) -> Result<Expr> {
     use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
     let taken = expr.transform_down(|e| {
         if !matches!(e, Expr::AggregateFunction(_)) {

@@ -6,21 +6,36 @@ use datafusion::logical_expr::{Case, Expr};
 use functions::context::CastContext;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{AccessExpr, CaseWhen, CastKind, Expr as Tree, Ident, Subscript};
+use sqlparser::ast::{AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr as Tree, Ident, Subscript, UnaryOperator};
 
 use super::Binder;
-use super::environment::Environment;
+use super::environment::{Environment, Truth};
 use super::scope::folded;
 use super::select::missing_from;
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
     pub(crate) fn expression(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
+        let before = env.truth.get();
+        env.truth.set(truth_below(tree, before));
+        let bound = self.expression_of(tree, env);
+        env.truth.set(before);
+        bound
+    }
+
+    fn expression_of(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
         match tree {
             Tree::Value(value) => self.literal(&value.value),
             Tree::Identifier(ident) => self.column(ident, env),
             Tree::CompoundIdentifier(parts) => self.qualified_column(parts, env),
             Tree::BinaryOp { left, op, right } => self.binary(left, op, right, env),
+            Tree::UnaryOp { op: UnaryOperator::Not, expr } if is_in_subquery(expr) => match unnested(expr) {
+                Tree::InSubquery { expr, subquery, negated } => {
+                    let left = self.row_entries(expr, env)?;
+                    self.in_subquery(left, subquery, !negated, env)
+                }
+                other => self.unary(UnaryOperator::Not, other, env),
+            },
             Tree::UnaryOp { op, expr } => self.unary(*op, expr, env),
             Tree::Nested(inner) => self.expression(inner, env),
             Tree::Function(function) => self.function(function, env),
@@ -34,14 +49,22 @@ impl Binder<'_> {
             Tree::Subquery(query) => self.scalar_subquery(query, env),
             Tree::Exists { subquery, negated } => self.exists(subquery, *negated, env),
             Tree::InSubquery { expr, subquery, negated } => {
-                let left = match expr.as_ref() {
-                    Tree::Tuple(entries) => entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?,
-                    single => vec![self.expression(single, env)?],
-                };
+                let left = self.row_entries(expr, env)?;
                 self.in_subquery(left, subquery, *negated, env)
             }
             _ => self.predicate(tree, env),
         }
+    }
+
+    /// The left side of IN: a row's entries, or the one value. They are values, whatever becomes of the whole.
+    pub(crate) fn row_entries(&self, tree: &Tree, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
+        let truth = env.truth.replace(Truth::Value);
+        let entries = match tree {
+            Tree::Tuple(entries) => entries.iter().map(|e| self.expression(e, env)).collect(),
+            single => self.expression(single, env).map(|value| vec![value]),
+        };
+        env.truth.set(truth);
+        entries
     }
 
     /// Predicates with a syntax of their own.
@@ -235,6 +258,29 @@ impl Binder<'_> {
 
     fn bare_function(&self, name: &str) -> Result<TypedExpr> {
         Ok(resolve::call(&self.cx(), name, Vec::new(), false)?)
+    }
+}
+
+/// What becomes of the parts of an expression of which `truth` becomes.
+fn truth_below(tree: &Tree, truth: Truth) -> Truth {
+    match tree {
+        Tree::Nested(_) | Tree::InSubquery { .. } | Tree::Exists { .. } | Tree::AnyOp { .. } | Tree::AllOp { .. } => truth,
+        Tree::BinaryOp { op: BinaryOperator::And, .. } => truth,
+        Tree::BinaryOp { op: BinaryOperator::Or, .. } if truth == Truth::Conjunct => Truth::Positive,
+        Tree::BinaryOp { op: BinaryOperator::Or, .. } => truth,
+        Tree::UnaryOp { op: UnaryOperator::Not, expr } if is_in_subquery(expr) || matches!(unnested(expr), Tree::Exists { .. }) => truth,
+        _ => Truth::Value,
+    }
+}
+
+fn is_in_subquery(tree: &Tree) -> bool {
+    matches!(unnested(tree), Tree::InSubquery { .. })
+}
+
+fn unnested(tree: &Tree) -> &Tree {
+    match tree {
+        Tree::Nested(inner) => unnested(inner),
+        other => other,
     }
 }
 

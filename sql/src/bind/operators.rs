@@ -27,9 +27,10 @@ impl Binder<'_> {
         if let (Some(left), Some(right)) = (row(left), row(right)) {
             return self.row_comparison(left, &symbol, right, env);
         }
-        if let (Some(left), Tree::Subquery(query), "=") = (row(left), right, symbol.as_str()) {
+        if let (Some(left), Tree::Subquery(query)) = (row(left), right) {
             let left = self.all(left, env)?;
-            return self.in_subquery(left, query, false, env);
+            let right = self.row_subquery(query, left.len(), env)?;
+            return self.compare_rows(&left, &symbol, &right);
         }
         let left = self.expression(left, env)?;
         let right = self.expression(right, env)?;
@@ -95,6 +96,10 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
         }
         let (left, right) = (self.all(left, env)?, self.all(right, env)?);
+        self.compare_rows(&left, op, &right)
+    }
+
+    fn compare_rows(&self, left: &[TypedExpr], op: &str, right: &[TypedExpr]) -> Result<TypedExpr> {
         let compare = |op: &str, at: usize| resolve::binary_operator(&self.cx(), op, left[at].clone(), right[at].clone());
         let expr = match op {
             "=" | "<>" => {
@@ -229,7 +234,7 @@ impl Binder<'_> {
             other => other,
         };
         if let Tree::Subquery(query) = right {
-            let left = self.expression(left, env)?;
+            let left = self.row_entries(left, env)?;
             return self.quantified(left, &symbol, query, all, env);
         }
         let left = self.expression(left, env)?;
