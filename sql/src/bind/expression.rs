@@ -82,15 +82,15 @@ impl Binder<'_> {
             Tree::IsNotUnknown(inner) => self.truth(inner, Expr::IsNotUnknown, "IS NOT UNKNOWN", env),
             Tree::IsDistinctFrom(left, right) => self.is_distinct(left, right, false, env),
             Tree::IsNotDistinctFrom(left, right) => self.is_distinct(left, right, true, env),
-            Tree::Like { negated, any: false, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, escape_char.as_deref(), env)
+            Tree::Like { negated, any, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, *any, escape_char.as_deref(), env)
             }
-            Tree::ILike { negated, any: false, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, escape_char.as_deref(), env)
+            Tree::ILike { negated, any, expr, pattern, escape_char } => {
+                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, *any, escape_char.as_deref(), env)
             }
             Tree::SimilarTo { negated, expr, pattern, escape_char } => self.similar(expr, pattern, escape_char.as_deref(), *negated, env),
-            Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, compare_op, right, false, env),
-            Tree::AllOp { left, compare_op, right } => self.any_all(left, compare_op, right, true, env),
+            Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, &super::operators::symbol(compare_op)?, right, false, env),
+            Tree::AllOp { left, compare_op, right } => self.any_all(left, &super::operators::symbol(compare_op)?, right, true, env),
             Tree::AtTimeZone { timestamp, time_zone } => self.at_time_zone(timestamp, time_zone, env),
             Tree::Collate { expr, collation } => self.collate(expr, collation, env),
             Tree::Array(array) => {

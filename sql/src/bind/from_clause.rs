@@ -181,10 +181,11 @@ impl Binder<'_> {
     /// The plan with one more column, the others as they are.
     pub(crate) fn extend(&self, plan: LogicalPlan, value: TypedExpr) -> Result<(LogicalPlan, TypedExpr)> {
         let alias = TableReference::bare(self.unique("x"));
+        let name = super::plan_name("", alias.table());
         let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        exprs.push(value.expr.clone().alias_qualified(Some(alias.clone()), "0"));
+        exprs.push(value.expr.clone().alias_qualified(Some(alias.clone()), name.clone()));
         let plan = LogicalPlan::Projection(datafusion::logical_expr::Projection::try_new(exprs, Arc::new(plan))?);
-        Ok((plan, TypedExpr { expr: Expr::Column(Column::new(Some(alias), "0")), ..value }))
+        Ok((plan, TypedExpr { expr: Expr::Column(Column::new(Some(alias), name)), ..value }))
     }
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {

@@ -204,8 +204,19 @@ impl Binder<'_> {
         Ok(balanced_or(compared))
     }
 
-    pub(crate) fn like(&self, op: &str, value: &Tree, pattern: &Tree, escape: Option<&Tree>, env: &Environment<'_>) -> Result<TypedExpr> {
+    pub(crate) fn like(
+        &self,
+        op: &str,
+        value: &Tree,
+        pattern: &Tree,
+        any: bool,
+        escape: Option<&Tree>,
+        env: &Environment<'_>,
+    ) -> Result<TypedExpr> {
         let cx = self.cx();
+        if any {
+            return self.any_all(value, op, pattern, false, env);
+        }
         let value = self.expression(value, env)?;
         let mut pattern = self.expression(pattern, env)?;
         if let Some(escape) = escape {
@@ -227,19 +238,18 @@ impl Binder<'_> {
     }
 
     /// `x op ANY (array or query)`, `x op ALL (…)`.
-    pub(crate) fn any_all(&self, left: &Tree, op: &BinaryOperator, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        let symbol = symbol(op)?;
+    pub(crate) fn any_all(&self, left: &Tree, symbol: &str, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let right = match right {
             Tree::Nested(inner) => inner.as_ref(),
             other => other,
         };
         if let Tree::Subquery(query) = right {
             let left = self.row_entries(left, env)?;
-            return self.quantified(left, &symbol, query, all, env);
+            return self.quantified(left, symbol, query, all, env);
         }
         let left = self.expression(left, env)?;
         let array = self.expression(right, env)?;
-        Ok(resolve::any_all(&self.cx(), left, &symbol, array, all)?)
+        Ok(resolve::any_all(&self.cx(), left, symbol, array, all)?)
     }
 
     pub(crate) fn at_time_zone(&self, value: &Tree, zone: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
@@ -308,7 +318,7 @@ fn balanced_or(mut exprs: Vec<Expr>) -> Expr {
     exprs.pop().unwrap_or_else(|| lit(false))
 }
 
-fn symbol(op: &BinaryOperator) -> Result<String> {
+pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
     Ok(match op {
         BinaryOperator::NotEq => "<>".into(),
         BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {

@@ -40,7 +40,7 @@ impl Binder<'_> {
         let mut exprs = Vec::with_capacity(outputs.len());
         let mut columns = Vec::with_capacity(outputs.len());
         for (at, output) in outputs.into_iter().enumerate() {
-            let name = at.to_string();
+            let name = super::plan_name(&output.name, &format!("{}_{at}", reference.table()));
             let column = Expr::Column(Column::new(Some(reference.clone()), name.clone()));
             exprs.push(output.value.expr.clone().alias_qualified(Some(reference.clone()), name));
             columns.push(Output { value: TypedExpr { expr: column, ..output.value }, ..output });

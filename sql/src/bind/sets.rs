@@ -160,8 +160,9 @@ impl Binder<'_> {
         let mut exprs: Vec<Expr> = kept.into_iter().map(Expr::Column).collect();
         let mut columns = Vec::with_capacity(outputs.len());
         for (at, output) in outputs.into_iter().enumerate() {
-            let column = Expr::Column(Column::new(Some(alias.clone()), at.to_string()));
-            exprs.push(output.value.expr.clone().alias_qualified(Some(alias.clone()), at.to_string()));
+            let name = super::plan_name(&output.name, &format!("{}_{at}", alias.table()));
+            let column = Expr::Column(Column::new(Some(alias.clone()), name.clone()));
+            exprs.push(output.value.expr.clone().alias_qualified(Some(alias.clone()), name));
             columns.push(Output { value: TypedExpr { expr: column, ..output.value }, ..output });
         }
         let plan = datafusion::logical_expr::Projection::try_new(exprs, std::sync::Arc::new(plan))?;
