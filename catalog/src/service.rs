@@ -87,15 +87,16 @@ impl CatalogService {
         tracing::debug!("catalog stopped");
     }
 
-    fn change(&self, base: Option<CatalogVersion>, changes: &[Change]) -> Result<CatalogVersion, CatalogError> {
+    /// Makes the changes that `work_out` finds for the newest state; none leave it as it is. One caller at a time, so that what was worked
+    /// out still holds.
+    fn change(&self, work_out: impl FnOnce(&CatalogState) -> Result<Vec<Change>, CatalogError>) -> Result<CatalogVersion, CatalogError> {
         let _one_at_a_time = self.proposals.lock();
         let current = self.state.load_full();
-        if let Some(base) = base
-            && base < current.schema_version()
-        {
-            return Err(CatalogError::Stale { proposed_on: base, current: current.version() });
+        let changes = work_out(&current)?;
+        if changes.is_empty() {
+            return Ok(current.version());
         }
-        let next = current.apply(changes)?;
+        let next = current.apply(&changes)?;
         self.store.save(&current, &next)?;
         let version = next.version();
         self.published.send_replace(next.serialize());
@@ -121,51 +122,54 @@ impl CatalogService {
 
     fn register_worker(&self, request: RegisterRequest) -> Result<WorkerId, CatalogError> {
         self.oracle.advance_beyond(request.last_timestamp);
-        let known = |id: WorkerId| self.state.load().worker(id).cloned();
-        let id = match request.id {
-            Some(id) if known(id).is_none() => return Err(CatalogError::UnknownWorker(id)),
-            Some(id) => id,
-            None => WorkerId(self.state.load().workers().map(|w| w.id.0).max().unwrap_or(0) + 1),
-        };
-        let worker = Worker { id, address: request.address, state: WorkerState::Up, groups: request.groups };
-        self.heard.lock().insert(id, self.clock.monotonic());
-        if known(id).as_deref() != Some(&worker) {
-            self.change(None, &[Change::PutWorker(worker)])?;
-        }
-        Ok(id)
+        let mut registered = WorkerId(0);
+        self.change(|state| {
+            let id = match request.id {
+                Some(id) if state.worker(id).is_none() => return Err(CatalogError::UnknownWorker(id)),
+                Some(id) => id,
+                None => WorkerId(state.workers().map(|w| w.id.0).max().unwrap_or(0) + 1),
+            };
+            registered = id;
+            self.heard.lock().insert(id, self.clock.monotonic());
+            let worker = Worker { id, address: request.address, state: WorkerState::Up, groups: request.groups };
+            let is_known = state.worker(id).is_some_and(|known| **known == worker);
+            Ok(if is_known { Vec::new() } else { vec![Change::PutWorker(worker)] })
+        })?;
+        Ok(registered)
     }
 
     fn heard_of(&self, id: WorkerId) -> Result<(), CatalogError> {
         self.heard.lock().insert(id, self.clock.monotonic());
         self.mark_silent_workers()?;
-        let worker = self.state.load().worker(id).cloned().ok_or(CatalogError::UnknownWorker(id))?;
-        if worker.state == WorkerState::Down {
-            self.change(None, &[Change::PutWorker(Worker { state: WorkerState::Up, ..Worker::clone(&worker) })])?;
+        let is_up = |state: &CatalogState| state.worker(id).map(|w| w.state == WorkerState::Up).ok_or(CatalogError::UnknownWorker(id));
+        if is_up(&self.state.load())? {
+            return Ok(());
         }
+        self.change(|state| {
+            let worker = state.worker(id).ok_or(CatalogError::UnknownWorker(id))?;
+            Ok(vec![Change::PutWorker(Worker { state: WorkerState::Up, ..Worker::clone(worker) })])
+        })?;
         Ok(())
     }
 
     /// Marks workers down that were not heard of lately. Runs with every heartbeat and every watch; [`Self::watch_workers`] runs it by time.
     pub fn mark_silent_workers(&self) -> Result<(), CatalogError> {
-        let now = self.clock.monotonic();
-        let silent: Vec<Change> = {
-            let mut heard = self.heard.lock();
-            let state = self.state.load();
-            let is_silent = |w: &Worker| {
-                let last = *heard.entry(w.id).or_insert(now);
-                w.state == WorkerState::Up && now.saturating_sub(last) > WORKER_SILENCE
-            };
-            let mut is_silent = is_silent;
-            state
-                .workers()
-                .filter(|w| is_silent(w))
-                .map(|w| Change::PutWorker(Worker { state: WorkerState::Down, ..Worker::clone(w) }))
-                .collect()
-        };
-        if !silent.is_empty() {
-            self.change(None, &silent)?;
+        if self.silent_workers(&self.state.load()).is_empty() {
+            return Ok(());
         }
+        self.change(|state| Ok(self.silent_workers(state)))?;
         Ok(())
+    }
+
+    fn silent_workers(&self, state: &CatalogState) -> Vec<Change> {
+        let now = self.clock.monotonic();
+        let mut heard = self.heard.lock();
+        let mut is_silent = |w: &Worker| {
+            let last = *heard.entry(w.id).or_insert(now);
+            w.state == WorkerState::Up && now.saturating_sub(last) > WORKER_SILENCE
+        };
+        let silent = state.workers().filter(|w| is_silent(w));
+        silent.map(|w| Change::PutWorker(Worker { state: WorkerState::Down, ..Worker::clone(w) })).collect()
     }
 
     /// Looks for silent workers until `stop`.
@@ -191,7 +195,12 @@ impl CatalogService {
 impl CatalogApi for CatalogService {
     async fn propose(&self, base: CatalogVersion, changes: Bytes) -> Answer<CatalogVersion> {
         let changes = changes::deserialize(&changes)?;
-        Ok(self.change(Some(base), &changes)?)
+        Ok(self.change(|current| {
+            if base < current.schema_version() {
+                return Err(CatalogError::Stale { proposed_on: base, current: current.version() });
+            }
+            Ok(changes)
+        })?)
     }
 
     async fn watch(&self) -> Answer<StateStream> {
@@ -216,5 +225,28 @@ impl CatalogApi for CatalogService {
 
     async fn oldest_snapshot(&self, node: String, oldest: Timestamp) -> Answer<Timestamp> {
         Ok(self.note_snapshot(node, oldest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn workers_that_register_at_once_get_ids_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = CatalogService::open(directory.path(), Arc::new(SystemClock::new())).unwrap();
+        let register = |number: u32| {
+            let address = format!("127.0.0.1:{number}");
+            service.register_worker(RegisterRequest { id: None, address, groups: 1, last_timestamp: Timestamp::MIN }).unwrap()
+        };
+        let mut ids: Vec<WorkerId> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || register(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=8).map(WorkerId).collect::<Vec<_>>());
     }
 }

@@ -56,7 +56,7 @@ impl Store {
         let counters = read.open_table(COUNTERS).map_err(|e| self.failed(&e))?;
         let counter =
             |name: &str| -> Result<Option<u64>, CatalogError> { Ok(counters.get(name).map_err(|e| self.failed(&e))?.map(|v| v.value())) };
-        let Some(version) = counter("version")? else { return Ok(CatalogState::new()) };
+        let Some(version) = counter("version")? else { return self.begin() };
         let mut contents = Contents {
             version: CatalogVersion(version),
             schema_version: CatalogVersion(counter("schema_version")?.unwrap_or(version)),
@@ -68,6 +68,13 @@ impl Store {
             load_object(&mut contents, key.value(), value.value())?;
         }
         Ok(CatalogState::from_contents(contents))
+    }
+
+    /// Writes what every catalog begins with: later steps write differences only.
+    fn begin(&self) -> Result<CatalogState, CatalogError> {
+        let first = CatalogState::new();
+        self.save(&CatalogState::from_contents(Contents::default()), &first)?;
+        Ok(first)
     }
 
     /// Makes the step from one state to the next durable: writes what differs.
@@ -194,4 +201,28 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
         out.push((format!("dropped/{relation}"), None));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use common::ids::Oid;
+
+    use super::*;
+    use crate::changes::Change;
+    use crate::objects::Schema;
+
+    #[test]
+    fn what_a_catalog_begins_with_is_there_after_changes_and_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let mine = Schema { oid: Oid(16_384), name: "mine".to_owned() };
+        {
+            let store = Store::open(directory.path()).unwrap();
+            let first = store.load().unwrap();
+            let second = first.apply(&[Change::CreateSchema(mine)]).unwrap();
+            store.save(&first, &second).unwrap();
+        }
+        let loaded = Store::open(directory.path()).unwrap().load().unwrap();
+        let names: Vec<&str> = loaded.contents().schemas.values().map(|schema| schema.name.as_str()).collect();
+        assert_eq!(names, ["public", "mine"]);
+    }
 }

@@ -17,3 +17,4 @@ pub mod row;
 pub mod sqlstate;
 pub mod tasks;
 pub mod types;
+pub mod version;

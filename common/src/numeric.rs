@@ -319,8 +319,26 @@ mod tests {
     #[test]
     fn sortable_form_keeps_order_and_value() {
         let ordered = [
-            "-Infinity", "-1e30", "-123.4", "-123.39", "-1", "-0.999", "-0.001", "0", "0.0009", "0.001", "0.5", "1", "1.01", "9", "10",
-            "99", "100", "1e30", "Infinity", "NaN",
+            "-Infinity",
+            "-1e30",
+            "-123.4",
+            "-123.39",
+            "-1",
+            "-0.999",
+            "-0.001",
+            "0",
+            "0.0009",
+            "0.001",
+            "0.5",
+            "1",
+            "1.01",
+            "9",
+            "10",
+            "99",
+            "100",
+            "1e30",
+            "Infinity",
+            "NaN",
         ];
         for (i, a) in ordered.iter().enumerate() {
             let form = parse(a).sortable();

@@ -234,9 +234,7 @@ impl SqlType {
             Scalar::Float4 => DataType::Float32,
             Scalar::Float8 => DataType::Float64,
             Scalar::Numeric => match self.numeric_precision_scale() {
-                Some((p, s)) if self.is_decimal128() => {
-                    DataType::Decimal128(u8::try_from(p).unwrap_or(38), i8::try_from(s).unwrap_or(0))
-                }
+                Some((p, s)) if self.is_decimal128() => DataType::Decimal128(u8::try_from(p).unwrap_or(38), i8::try_from(s).unwrap_or(0)),
                 _ => DataType::Binary,
             },
             Scalar::Bytea => DataType::Binary,
@@ -246,12 +244,7 @@ impl SqlType {
             Scalar::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Scalar::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Scalar::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-            Scalar::Oid
-            | Scalar::Regproc
-            | Scalar::Regclass
-            | Scalar::Regtype
-            | Scalar::Regnamespace
-            | Scalar::Regrole => DataType::UInt32,
+            Scalar::Oid | Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => DataType::UInt32,
             Scalar::Void => DataType::Null,
             Scalar::Text
             | Scalar::Varchar

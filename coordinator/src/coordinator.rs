@@ -132,7 +132,13 @@ impl Coordinator {
     }
 
     /// Admits a client, unless there are too many.
-    pub fn connect(&self, user: String, database: String, application_name: String, client_address: String) -> Result<Arc<ConnectedSession>, Report> {
+    pub fn connect(
+        &self,
+        user: String,
+        database: String,
+        application_name: String,
+        client_address: String,
+    ) -> Result<Arc<ConnectedSession>, Report> {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.options.connections_max {
             return Err(Report::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));

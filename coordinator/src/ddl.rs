@@ -86,14 +86,18 @@ impl Surroundings {
             Some(schema) => schema,
             None => {
                 let known = |s: &&String| self.state.schema_named(s).is_some();
-                self.settings.search_path.iter().find(known).cloned().ok_or_else(|| {
-                    Report::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
-                })?
+                self.settings
+                    .search_path
+                    .iter()
+                    .find(known)
+                    .cloned()
+                    .ok_or_else(|| Report::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in"))?
             }
         };
-        let schema = self.state.schema_named(&schema_name).ok_or_else(|| {
-            Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema_name}\" does not exist"))
-        })?;
+        let schema = self
+            .state
+            .schema_named(&schema_name)
+            .ok_or_else(|| Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema_name}\" does not exist")))?;
         Ok((Arc::clone(schema), name))
     }
 

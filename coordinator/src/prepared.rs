@@ -65,7 +65,8 @@ impl Prepared {
     pub fn is_current(&self, session: &Session) -> bool {
         let statement_is_bound_to_nothing = matches!(self.bound.statement, BoundStatement::Empty);
         statement_is_bound_to_nothing
-            || (self.view.state().version() == session.coordinator.state().version() && self.settings_key == *session.settings.binding_key())
+            || (self.view.state().version() == session.coordinator.state().version()
+                && self.settings_key == *session.settings.binding_key())
     }
 
     /// Whether its result is rows, be they without columns.
@@ -122,12 +123,22 @@ impl StatementCache {
     }
 
     /// The statement, bound for this session: from the cache where it is.
-    pub fn get_or_bind(&self, session: &Session, statement: &ParsedStatement, declared: Vec<Option<SqlType>>) -> Result<Arc<Prepared>, Report> {
+    pub fn get_or_bind(
+        &self,
+        session: &Session,
+        statement: &ParsedStatement,
+        declared: Vec<Option<SqlType>>,
+    ) -> Result<Arc<Prepared>, Report> {
         let text = statement.text();
         if text.len() > TEXT_BYTES_MAX {
             return Ok(Arc::new(Prepared::bind(session, statement, declared)?));
         }
-        let key = CacheKey { text: statement.shared_text(), version: session.coordinator.state().version(), settings: Arc::clone(session.settings.binding_key()), declared };
+        let key = CacheKey {
+            text: statement.shared_text(),
+            version: session.coordinator.state().version(),
+            settings: Arc::clone(session.settings.binding_key()),
+            declared,
+        };
         if let Some(found) = self.0.lock().by_key.get(&key) {
             return Ok(Arc::clone(found));
         }

@@ -93,7 +93,8 @@ impl RowExpression {
         }
         let schema = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(|e| query::errors::report(&e))?;
         let props = execution_props(settings);
-        let physical = create_physical_expr(&expr, &schema, &props, &PhysicalPlanningContext::default()).map_err(|e| query::errors::report(&e))?;
+        let physical =
+            create_physical_expr(&expr, &schema, &props, &PhysicalPlanningContext::default()).map_err(|e| query::errors::report(&e))?;
         let expression = Self { compiled: Compiled::Computed { schema: Arc::clone(schema.inner()), inputs, expr: physical }, ty };
         let is_constant = names.is_empty() && !is_volatile(&expr)?;
         if is_constant {

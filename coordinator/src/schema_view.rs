@@ -74,9 +74,15 @@ impl SchemaView {
                 Enforcement::TableKey => None,
             })
             .collect();
-        let unique_indexes = table.indexes.iter().filter_map(|oid| self.state.index(*oid)).filter(|i| i.unique && !by_constraint.contains(&i.oid)).map(|i| {
-            UniqueKey { oid: i.oid, name: i.name.clone(), is_primary: false, attnums: i.columns.iter().map(|c| c.attnum).collect() }
-        });
+        let unique_indexes =
+            table.indexes.iter().filter_map(|oid| self.state.index(*oid)).filter(|i| i.unique && !by_constraint.contains(&i.oid)).map(
+                |i| UniqueKey {
+                    oid: i.oid,
+                    name: i.name.clone(),
+                    is_primary: false,
+                    attnums: i.columns.iter().map(|c| c.attnum).collect(),
+                },
+            );
         let info = Arc::new(RelationInfo {
             oid: table.oid,
             schema: schema.to_owned(),

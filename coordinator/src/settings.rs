@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::error::Report;
 use common::sqlstate::SqlState;
+pub use common::version::SERVER_VERSION;
 use functions::context::SessionSettings;
 use query::freshness::IndexFreshness;
 use types::format_settings::FormatSettings;
@@ -53,9 +54,6 @@ const fn reported(name: &'static str, default: &'static str, kind: Kind, descrip
     Definition { name, default, kind, reported: true, description }
 }
 
-/// The version that clients are told.
-pub const SERVER_VERSION: &str = "15.18 (Partita 0.1)";
-
 /// In order of name without regard to case.
 const REGISTRY: &[Definition] = &[
     reported("application_name", "", Kind::Text, "Sets the application name to be reported in statistics and logs."),
@@ -89,7 +87,12 @@ const REGISTRY: &[Definition] = &[
     setting("enable_sort", "on", Kind::Bool, "Enables the planner's use of explicit sort steps."),
     setting("extra_float_digits", "1", Kind::Integer(-15, 3), "Sets the number of digits displayed for floating-point values."),
     setting("geqo", "on", Kind::Bool, "Enables genetic query optimization."),
-    setting("idle_in_transaction_session_timeout", "0", Kind::Duration, "Sets the maximum allowed idle time between queries, when in a transaction."),
+    setting(
+        "idle_in_transaction_session_timeout",
+        "0",
+        Kind::Duration,
+        "Sets the maximum allowed idle time between queries, when in a transaction.",
+    ),
     setting("idle_session_timeout", "0", Kind::Duration, "Sets the maximum allowed idle time between queries, when not in a transaction."),
     reported("in_hot_standby", "off", Kind::Fixed, "Shows whether hot standby is currently active."),
     reported("integer_datetimes", "on", Kind::Fixed, "Shows whether datetimes are integer based."),
@@ -111,8 +114,18 @@ const REGISTRY: &[Definition] = &[
     setting("max_connections", "2000", Kind::Fixed, "Sets the maximum number of concurrent connections."),
     setting("max_identifier_length", "63", Kind::Fixed, "Shows the maximum identifier length."),
     setting("max_index_keys", "32", Kind::Fixed, "Shows the maximum number of index keys."),
-    setting("max_parallel_workers_per_gather", "2", Kind::Integer(0, 1024), "Sets the maximum number of parallel processes per executor node."),
-    setting("partita.index_freshness", "strong", Kind::IndexFreshness, "Sets how fresh an answer from an asynchronous global index must be."),
+    setting(
+        "max_parallel_workers_per_gather",
+        "2",
+        Kind::Integer(0, 1024),
+        "Sets the maximum number of parallel processes per executor node.",
+    ),
+    setting(
+        "partita.index_freshness",
+        "strong",
+        Kind::IndexFreshness,
+        "Sets how fresh an answer from an asynchronous global index must be.",
+    ),
     setting("plan_cache_mode", "auto", Kind::Text, "Controls the planner's selection of custom or generic plan."),
     setting("quote_all_identifiers", "off", Kind::Bool, "When generating SQL fragments, quote all identifiers."),
     setting("random_page_cost", "4", Kind::Text, "Sets the planner's estimate of the cost of a nonsequentially fetched disk page."),
@@ -129,7 +142,12 @@ const REGISTRY: &[Definition] = &[
     setting("tcp_keepalives_idle", "0", Kind::Text, "Time between issuing TCP keepalives."),
     reported("TimeZone", "UTC", Kind::TimeZone, "Sets the time zone for displaying and interpreting time stamps."),
     setting("timezone_abbreviations", "Default", Kind::Text, "Selects a file of time zone abbreviations."),
-    setting("transaction_deferrable", "off", Kind::Bool, "Whether to defer a read-only serializable transaction until it can be executed with no possible serialization failures."),
+    setting(
+        "transaction_deferrable",
+        "off",
+        Kind::Bool,
+        "Whether to defer a read-only serializable transaction until it can be executed with no possible serialization failures.",
+    ),
     setting(
         "transaction_isolation",
         "read committed",
@@ -139,7 +157,12 @@ const REGISTRY: &[Definition] = &[
     setting("transaction_read_only", "off", Kind::Bool, "Sets the current transaction's read-only status."),
     setting("vacuum_cost_delay", "0", Kind::Text, "Vacuum cost delay in milliseconds."),
     setting("work_mem", "64MB", Kind::Text, "Sets the maximum memory to be used for query workspaces."),
-    setting("xmloption", "content", Kind::Word(&["content", "document"]), "Sets whether XML data in implicit parsing and serialization operations is to be considered as documents or content fragments."),
+    setting(
+        "xmloption",
+        "content",
+        Kind::Word(&["content", "document"]),
+        "Sets whether XML data in implicit parsing and serialization operations is to be considered as documents or content fragments.",
+    ),
 ];
 
 /// A session's settings.
@@ -390,18 +413,19 @@ fn check(known: &Definition, value: &str) -> Result<String, Report> {
         Kind::Word(words) => {
             let lower = value.to_ascii_lowercase();
             let list = words.join(", ");
-            words.contains(&lower.as_str()).then_some(lower).ok_or_else(|| invalid(name, value).with_hint(format!("Available values: {list}.")))
+            words
+                .contains(&lower.as_str())
+                .then_some(lower)
+                .ok_or_else(|| invalid(name, value).with_hint(format!("Available values: {list}.")))
         }
         Kind::DateStyle => {
             let (format, order) = settings_text::parse_date_style(value, &FormatSettings::default())?;
             Ok(settings_text::print_date_style(format, order))
         }
         Kind::TimeZone => Ok(settings_text::print_time_zone(settings_text::parse_time_zone(value)?)),
-        Kind::IndexFreshness => {
-            parse_freshness(value).map(|_| value.to_ascii_lowercase()).ok_or_else(|| {
-                invalid(name, value).with_hint("Available values: strong, session, any, or a duration such as \"500ms\".")
-            })
-        }
+        Kind::IndexFreshness => parse_freshness(value)
+            .map(|_| value.to_ascii_lowercase())
+            .ok_or_else(|| invalid(name, value).with_hint("Available values: strong, session, any, or a duration such as \"500ms\".")),
         Kind::Encoding => {
             let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
             match plain.as_str() {

@@ -74,7 +74,10 @@ impl TargetTable {
         for check in &table.checks {
             let expr = sql::bind_expression(&check.expression, &names, Scalar::Bool.into(), settings).map_err(|e| e.report())?;
             let types: Vec<SqlType> = names.iter().map(|(_, ty)| *ty).collect();
-            checks.push(CompiledCheck { name: check.name.clone(), condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)? });
+            checks.push(CompiledCheck {
+                name: check.name.clone(),
+                condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)?,
+            });
         }
         let mut sync_indexes = Vec::new();
         for oid in &table.indexes {
@@ -214,7 +217,14 @@ impl TargetTable {
     }
 
     /// Adds the change of a row: in place, or from one key to another.
-    pub fn add_update(&self, writes: &mut WriteSet, key: Bytes, old: &[Datum], new: &[Datum], precondition: Precondition) -> Result<(), Report> {
+    pub fn add_update(
+        &self,
+        writes: &mut WriteSet,
+        key: Bytes,
+        old: &[Datum],
+        new: &[Datum],
+        precondition: Precondition,
+    ) -> Result<(), Report> {
         let new_key = self.key(new)?;
         if new_key != key {
             self.add_delete(writes, key, old, precondition)?;
@@ -241,9 +251,7 @@ impl TargetTable {
         let RefusalKind::Duplicate { constraint, .. } = &refusal.kind else { return None };
         let by_index = self.sync_indexes.iter().find(|i| i.index.storage == refusal.relation).map(|i| i.index.oid);
         let named = by_index.or(*constraint);
-        let unique = named.and_then(|oid| {
-            self.table.uniques.iter().find(|u| u.oid == oid || u.enforced_by == Enforcement::Index(oid))
-        });
+        let unique = named.and_then(|oid| self.table.uniques.iter().find(|u| u.oid == oid || u.enforced_by == Enforcement::Index(oid)));
         let index = named.and_then(|oid| state.index(oid));
         let (name, columns) = match (unique, &index) {
             (Some(unique), _) => (unique.name.clone(), unique.columns.clone()),

@@ -13,7 +13,8 @@ use common::sqlstate::SqlState;
 use futures::future::join_all;
 use parking_lot::Mutex;
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote, WorkerApi, WriteOutcome, WriteRequest,
+    CommitRequest, CommitResponse, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote, WorkerApi, WriteOutcome,
+    WriteRequest,
 };
 
 use crate::coordinator::Coordinator;
@@ -267,7 +268,10 @@ async fn decide(coordinator: &Coordinator, id: TransactionId, participants: &BTr
 
 /// Whether the call may have been carried out although it failed.
 fn is_lost_answer(error: &Report) -> bool {
-    matches!(error.sqlstate, SqlState::CONNECTION_FAILURE | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CONNECTION_EXCEPTION)
+    matches!(
+        error.sqlstate,
+        SqlState::CONNECTION_FAILURE | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CONNECTION_EXCEPTION
+    )
 }
 
 async fn commit_at(
@@ -291,7 +295,12 @@ async fn commit_at(
 }
 
 /// Commits a statement by itself: one message when one worker owns all of its rows, votes otherwise.
-pub async fn commit_statement(coordinator: &Arc<Coordinator>, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Result<Committed, Report> {
+pub async fn commit_statement(
+    coordinator: &Arc<Coordinator>,
+    version: CatalogVersion,
+    writes: &mut WriteSet,
+    wait: LockWait,
+) -> Result<Committed, Report> {
     let mut workers = writes.workers();
     match (workers.next(), workers.next()) {
         (None, _) => Ok(Committed::At(Timestamp::MIN)),

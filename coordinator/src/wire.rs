@@ -53,7 +53,10 @@ impl Coordinator {
                 Ok((stream, _)) => {
                     let Ok(permit) = Arc::clone(&starting).try_acquire_owned() else { continue };
                     let (coordinator, stop) = (Arc::clone(&self), stop.clone());
-                    common::tasks::spawn("client", clients.track_future(async move { serve_client(coordinator, stream, stop, permit).await }));
+                    common::tasks::spawn(
+                        "client",
+                        clients.track_future(async move { serve_client(coordinator, stream, stop, permit).await }),
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -69,7 +72,12 @@ impl Coordinator {
     }
 }
 
-async fn serve_client(coordinator: Arc<Coordinator>, stream: TcpStream, stop: CancellationToken, permit: tokio::sync::OwnedSemaphorePermit) {
+async fn serve_client(
+    coordinator: Arc<Coordinator>,
+    stream: TcpStream,
+    stop: CancellationToken,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was lost at once");
         return;

@@ -184,4 +184,3 @@ fn own(
     let result = TypedExpr::new(lit(0_i64), result);
     Ok(Resolved { function: Arc::new(AggregateUDF::new_from_impl(function)), args, distinct: false, result })
 }
-

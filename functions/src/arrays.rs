@@ -42,8 +42,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
 }
 
 /// The operators that ANY and ALL apply to elements one at a time.
-const ELEMENT_OPERATORS: &[&str] =
-    &["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"];
+const ELEMENT_OPERATORS: &[&str] = &["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"];
 
 /// `ARRAY[…]`.
 pub fn array_constructor(cx: &ExprContext<'_>, elements: Vec<TypedExpr>) -> Result<TypedExpr> {

@@ -161,11 +161,7 @@ pub fn assignment_cast(cx: &ExprContext<'_>, expr: TypedExpr, to: SqlType, colum
     let from = expr.ty;
     match cast(cx, expr, to, CastContext::Assignment) {
         Err(FunctionError::CannotCast { .. }) => Err(FunctionError::TypeMismatch {
-            message: format!(
-                "column \"{column}\" is of type {} but expression is of type {}",
-                to.without_typmod(),
-                from.without_typmod()
-            ),
+            message: format!("column \"{column}\" is of type {} but expression is of type {}", to.without_typmod(), from.without_typmod()),
             hint: Some("You will need to rewrite or cast the expression.".to_owned()),
         }),
         other => other,

@@ -40,7 +40,7 @@ pub(crate) fn special(cx: &ExprContext<'_>, name: &str, args: &[TypedExpr]) -> O
         "coalesce" if !args.is_empty() => Some(coalesce(cx, args.to_vec())),
         "nullif" if args.len() == 2 => Some(nullif(cx, &args[0], &args[1])),
         "greatest" | "least" if !args.is_empty() => Some(extreme_of(cx, args.to_vec(), name)),
-        _ => None,
+        _ => crate::library::session_information::type_of_unknown(name, args).map(Ok),
     }
 }
 

@@ -41,9 +41,11 @@ pub(crate) fn definitions() -> Vec<Definition> {
             .hidden(),
         columns_typed("decimal_multiply(numeric,numeric) numeric", |_, a| arrow_binary(a, numeric::mul), |t| result_type(t, Op::Multiply))
             .hidden(),
-        columns_typed("decimal_remainder(numeric,numeric) numeric", |_, a| arrow_binary(a, numeric::rem), |t| {
-            result_type(t, Op::Remainder)
-        })
+        columns_typed(
+            "decimal_remainder(numeric,numeric) numeric",
+            |_, a| arrow_binary(a, numeric::rem),
+            |t| result_type(t, Op::Remainder),
+        )
         .hidden(),
         columns_typed("decimal_negate(numeric) numeric", arrow_negate, |t| t.first().cloned().unwrap_or(DataType::Binary)).hidden(),
         row("numeric_add(numeric,numeric) numeric", |a| two(a, decimal::add)).hidden(),
@@ -196,8 +198,13 @@ pub(crate) fn comparable(left: TypedExpr, right: TypedExpr) -> (TypedExpr, Typed
     }
     match common_form(&[left.clone(), right.clone()]) {
         Some(form) => (in_form(left, form), in_form(right, form)),
-        None => (canonical(left), canonical(right)),
+        None => (in_bytes(left), in_bytes(right)),
     }
+}
+
+/// A numeric in the sortable byte form.
+fn in_bytes(expr: TypedExpr) -> TypedExpr {
+    canonical(TypedExpr { ty: Scalar::Numeric.into(), ..expr })
 }
 
 type Kernel = fn(&dyn datafusion::arrow::array::Datum, &dyn datafusion::arrow::array::Datum) -> Result<ArrayRef, ArrowError>;

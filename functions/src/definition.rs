@@ -14,10 +14,10 @@ use common::interval::Interval;
 use common::numeric::Numeric;
 use common::sqlstate::SqlState;
 use common::types::{SCALARS, Scalar, SqlType};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, Volatility};
-use datafusion::arrow::datatypes::DataType;
 use types::error::ValueError;
 
 use crate::context::{CatalogLookup, ExprContext, SessionSettings};
@@ -54,6 +54,10 @@ impl ArgType {
         }
     }
 
+    /// Whether this takes the common type of several arguments.
+    pub(crate) fn is_compatible(self) -> bool {
+        matches!(self, Self::AnyCompatible | Self::AnyCompatibleArray | Self::AnyCompatibleNonArray)
+    }
 }
 
 /// A type by its name in pg_type, with `[]` for its array. The names come from signatures in this crate only.

@@ -68,7 +68,10 @@ pub(crate) fn order_key(expr: TypedExpr) -> Option<TypedExpr> {
     if expr.ty.is_array {
         return match expr.ty.scalar {
             Scalar::Json | Scalar::Record | Scalar::Void => None,
-            _ => Some(TypedExpr::new(call_hidden("array_key(anyarray) bytea", vec![expr.ty], Scalar::Bytea.into(), vec![expr.expr]), Scalar::Bytea)),
+            _ => Some(TypedExpr::new(
+                call_hidden("array_key(anyarray) bytea", vec![expr.ty], Scalar::Bytea.into(), vec![expr.expr]),
+                Scalar::Bytea,
+            )),
         };
     }
     Some(match expr.ty.scalar {
@@ -174,9 +177,9 @@ fn bpchar_key(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<Colum
 
 fn interval_key(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
     on_array(only(args)?, |array| {
-        let keys: Decimal128Array = array.as_primitive::<IntervalMonthDayNanoType>().unary(|v| {
-            Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1_000 }.total_micros()
-        });
+        let keys: Decimal128Array = array
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .unary(|v| Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1_000 }.total_micros());
         Ok(Arc::new(keys.with_precision_and_scale(DECIMAL128_DIGITS, 0)?))
     })
 }
@@ -337,4 +340,3 @@ fn jsonb_normal(args: &Args<'_>) -> Result<Datum, types::error::ValueError> {
     normal(&mut json);
     Ok(Datum::Text(json.to_text()))
 }
-

@@ -26,6 +26,7 @@ mod lifted;
 mod literals;
 mod operators_arithmetic;
 mod operators_compare;
+mod primitive_columns;
 pub mod registry;
 mod resolution;
 pub mod resolve;

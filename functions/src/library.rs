@@ -1,11 +1,36 @@
 //! The library of functions and of operators on other things than numbers, by subject.
 
+mod arrays;
+mod catalog_information;
+mod datetime_extract;
+mod datetime_make;
+mod datetime_now;
+mod datetime_operators;
+mod datetime_zone;
+mod json_building;
+mod json_operators;
+mod json_sets;
 pub(crate) mod patterns;
+pub(crate) mod session_information;
 pub(crate) mod sets;
 
 use crate::definition::Definition;
 
 pub(crate) fn definitions() -> Vec<Definition> {
-    let families: Vec<Vec<Definition>> = vec![patterns::definitions(), sets::definitions()];
+    let families: Vec<Vec<Definition>> = vec![
+        datetime_extract::definitions(),
+        datetime_make::definitions(),
+        datetime_now::definitions(),
+        datetime_operators::definitions(),
+        datetime_zone::definitions(),
+        patterns::definitions(),
+        arrays::definitions(),
+        catalog_information::definitions(),
+        json_building::definitions(),
+        json_operators::definitions(),
+        json_sets::definitions(),
+        session_information::definitions(),
+        sets::definitions(),
+    ];
     families.into_iter().flatten().collect()
 }

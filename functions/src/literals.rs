@@ -1,6 +1,6 @@
 //! Constants and parameters as expressions.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use common::columns::{array_from, cell};
 use common::datum::Datum;
@@ -8,8 +8,9 @@ use common::numeric::Numeric;
 use common::types::{Scalar, SqlType};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, Volatility};
 
 use crate::context::{CastContext, ExprContext};
 use crate::error::{FunctionError, Result};
@@ -47,6 +48,30 @@ pub(crate) fn scalar_datum(value: &ScalarValue, ty: SqlType) -> Option<Datum> {
     cell(&array, 0, ty).ok()
 }
 
+/// A call of an immutable function on constants as the constant that it answers; any other expression, and a call that fails (it must
+/// fail only when it is evaluated), as it is.
+pub(crate) fn fold(call: TypedExpr) -> TypedExpr {
+    static CONFIG: LazyLock<Arc<ConfigOptions>> = LazyLock::new(|| Arc::new(ConfigOptions::new()));
+    let Expr::ScalarFunction(function) = &call.expr else { return call };
+    if function.func.signature().volatility != Volatility::Immutable {
+        return call;
+    }
+    let constant = |arg: &Expr| if let Expr::Literal(value, _) = arg { Some(value.clone()) } else { None };
+    let Some(values) = function.args.iter().map(constant).collect::<Option<Vec<_>>>() else { return call };
+    let arg_fields = values.iter().map(|v| Arc::new(Field::new("", v.data_type(), true))).collect();
+    let answer = function.func.invoke_with_args(ScalarFunctionArgs {
+        args: values.into_iter().map(ColumnarValue::Scalar).collect(),
+        arg_fields,
+        number_rows: 1,
+        return_field: Arc::new(Field::new("", call.arrow(), true)),
+        config_options: Arc::clone(&CONFIG),
+    });
+    match answer {
+        Ok(ColumnarValue::Scalar(value)) => TypedExpr { expr: Expr::Literal(value, None), ..call },
+        _ => call,
+    }
+}
+
 /// A literal whose type the context decides.
 pub fn unknown_literal(text: String) -> TypedExpr {
     TypedExpr::new(Expr::Literal(ScalarValue::Utf8(Some(text)), None), Scalar::Unknown)
@@ -75,9 +100,7 @@ pub(crate) fn decide_parameter(cx: &ExprContext<'_>, expr: &TypedExpr, ty: SqlTy
     let Some(index) = open_parameter(expr) else { return Ok(None) };
     let wanted = ty.without_typmod();
     match cx.parameters.note(index, Some(wanted)) {
-        Some(first) if first.without_typmod() != wanted => {
-            Err(FunctionError::InconsistentParameter { index, first, second: wanted })
-        }
+        Some(first) if first.without_typmod() != wanted => Err(FunctionError::InconsistentParameter { index, first, second: wanted }),
         _ => Ok(Some(placeholder(index, wanted))),
     }
 }

@@ -158,13 +158,12 @@ fn float_op<T: ArrowPrimitiveType>(
     let arrays = ColumnarValue::values_to_arrays(&args.args)?;
     let [left, right] = arrays.as_slice() else { return Err(internal("an operator has two operands")) };
     let failure = RefCell::new(None);
-    let result: Result<PrimitiveArray<T>, ArrowError> =
-        arity::try_binary(left.as_primitive::<T>(), right.as_primitive::<T>(), |x, y| {
-            op(x, y).map_err(|error| {
-                failure.replace(Some(error));
-                ArrowError::ComputeError(String::new())
-            })
-        });
+    let result: Result<PrimitiveArray<T>, ArrowError> = arity::try_binary(left.as_primitive::<T>(), right.as_primitive::<T>(), |x, y| {
+        op(x, y).map_err(|error| {
+            failure.replace(Some(error));
+            ArrowError::ComputeError(String::new())
+        })
+    });
     let array = match (result, failure.into_inner()) {
         (_, Some(error)) => return Err(raise(error)),
         (result, None) => Arc::new(result?) as ArrayRef,

@@ -4,6 +4,7 @@ use common::datum::Datum;
 use common::types::{Scalar, SqlType};
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{Expr, Operator};
+use types::datetime;
 
 use crate::casts::coerce;
 use crate::context::CastContext;
@@ -137,12 +138,17 @@ fn rank(ty: SqlType) -> u8 {
     }
 }
 
-/// An integer constant of a wider type as one of `ty`, if it is in its range.
+/// A constant of a wider type as one of `ty`, if it is one: an integer in its range, a midnight as a date.
 fn narrowed(expr: &TypedExpr, ty: SqlType) -> Option<TypedExpr> {
     let value = match constant(&expr.expr, expr.ty)? {
         Datum::Int2(v) => i64::from(v),
         Datum::Int4(v) => i64::from(v),
         Datum::Int8(v) => v,
+        Datum::Timestamp(v) if expr.ty.scalar == Scalar::Timestamp && ty.scalar == Scalar::Date => {
+            let date = datetime::timestamp_to_date(v);
+            let is_midnight = datetime::date_to_timestamp(date) == Ok(v);
+            return is_midnight.then(|| literal(&Datum::Date(date), Scalar::Date.into()));
+        }
         _ => return None,
     };
     let narrow = match ty.scalar {

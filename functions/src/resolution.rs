@@ -97,7 +97,9 @@ fn choose(mut candidates: Vec<Candidate>, inputs: &[SqlType]) -> Selection {
     keep_best(&mut candidates, exact);
     if candidates.len() > 1 {
         let preferred = |c: &Candidate| {
-            score(c, inputs, |arg, input| arg == ArgType::Exact(input) || category(arg) == category(ArgType::Exact(input)) && is_preferred(arg))
+            score(c, inputs, |arg, input| {
+                arg == ArgType::Exact(input) || category(arg) == category(ArgType::Exact(input)) && is_preferred(arg)
+            })
         };
         keep_best(&mut candidates, preferred);
     }
@@ -206,7 +208,11 @@ fn widen(slot: &mut Option<SqlType>, ty: SqlType) -> Result<(), ()> {
 pub(crate) fn cast_arguments(cx: &ExprContext<'_>, candidate: &Candidate, args: Vec<TypedExpr>) -> Result<(Vec<TypedExpr>, SqlType)> {
     let inputs: Vec<SqlType> = args.iter().map(|a| a.ty).collect();
     let element = element_of(&candidate.args, &inputs).unwrap_or(None);
-    let polymorphic = |arg: ArgType| -> Result<SqlType> { of_element(arg, element).ok_or(FunctionError::UndecidedPolymorphic) };
+    let polymorphic = |arg: ArgType| -> Result<SqlType> {
+        // Nothing but open arguments: `anycompatible` is text then, as the common type of open expressions is.
+        let element = if arg.is_compatible() { element.or(Some(Scalar::Text.into())) } else { element };
+        of_element(arg, element).ok_or(FunctionError::UndecidedPolymorphic)
+    };
     let mut cast = Vec::with_capacity(args.len());
     for (arg, signature) in args.into_iter().zip(&candidate.args) {
         let target = match signature {

@@ -1,13 +1,16 @@
 //! Functions that return sets: an expression gives each row its list, and the query unnests it.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use common::datum::Datum;
+use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::arrow::array::{Array, AsArray, Int64Builder, ListBuilder};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use types::datetime;
 use types::error::ValueError;
 
 use crate::context::ExprContext;
@@ -31,7 +34,7 @@ pub struct SetReturning {
 }
 
 /// The functions are definitions under this prefix, so that they are no scalar functions.
-const PREFIX: &str = "set_of_";
+pub(crate) const PREFIX: &str = "set_of_";
 
 pub(crate) fn definitions() -> Vec<Definition> {
     vec![
@@ -41,6 +44,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         }),
         row("set_of_generate_series(int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, 1)),
         row("set_of_generate_series(int8,int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, a.int8(2)?)),
+        row("set_of_generate_series(timestamp,timestamp,interval) timestamp[]", timestamps),
+        row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
         columns("set_places(variadic any) int8[]", places).hidden().nullable(),
     ]
@@ -76,6 +81,27 @@ fn integers(args: &Args<'_>, start: i64, stop: i64, step: i64) -> Result<Datum, 
         let Some(value) = current.filter(|v| if step > 0 { *v <= stop } else { *v >= stop }) else { return Ok(None) };
         current = value.checked_add(step);
         Ok(Some(if small { i32::try_from(value).map_or(Datum::Int8(value), Datum::Int4) } else { Datum::Int8(value) }))
+    })
+}
+
+fn timestamps(args: &Args<'_>) -> Result<Datum, ValueError> {
+    let (stop, step) = (args.timestamp(1)?, args.interval(2)?);
+    let zone = (args.call.result.scalar == Scalar::Timestamptz).then_some(args.settings().format.time_zone);
+    let sign = step.cmp(&Interval::default());
+    if sign == Ordering::Equal {
+        return zero_step();
+    }
+    let mut current = args.timestamp(0)?;
+    series(|| {
+        if current.cmp(&stop) == sign {
+            return Ok(None);
+        }
+        let value = current;
+        current = match zone {
+            Some(zone) => datetime::add_interval_tz(value, step, zone)?,
+            None => datetime::add_interval(value, step)?,
+        };
+        Ok(Some(Datum::Timestamp(value)))
     })
 }
 

@@ -135,8 +135,8 @@ fn value_call(cx: &ExprContext<'_>, name: &str, mut args: Vec<TypedExpr>) -> Res
     }
     if let Some(default) = default {
         let (unified, _) = crate::common_types::unify(cx, vec![value, default], name)?;
-        let [first, second] = <[TypedExpr; 2]>::try_from(one_form(unified))
-            .map_err(|_| FunctionError::Internal("two expressions stay two".into()))?;
+        let [first, second] =
+            <[TypedExpr; 2]>::try_from(one_form(unified)).map_err(|_| FunctionError::Internal("two expressions stay two".into()))?;
         value = first;
         if constant(&second.expr, second.ty).is_none() {
             return Err(FunctionError::Unsupported(format!("a default of {name} that is no constant")));

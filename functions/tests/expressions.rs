@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::create_physical_expr;
 use functions::context::{ExprContext, ParameterTypes, SessionSettings};
 use functions::registry;
@@ -67,7 +68,7 @@ fn evaluate(text: &str) -> String {
     props.config_options = Some(Arc::new(config));
     let schema = DFSchema::empty();
     let run = || {
-        let physical = create_physical_expr(&bound.expr, &schema, &props)?;
+        let physical = create_physical_expr(&bound.expr, &schema, &props, &PhysicalPlanningContext::default())?;
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
         let array = physical.evaluate(&batch)?.into_array(1)?;
@@ -77,11 +78,7 @@ fn evaluate(text: &str) -> String {
     match run() {
         Ok(array) => {
             let value = cell(&array, 0, bound.ty).unwrap();
-            let shown = if value.is_null() {
-                "NULL".to_owned()
-            } else {
-                types::text_output::to_text(&value, bound.ty, &settings.format)
-            };
+            let shown = if value.is_null() { "NULL".to_owned() } else { types::text_output::to_text(&value, bound.ty, &settings.format) };
             format!("{} | {shown}", type_name(bound.ty))
         }
         Err(error) => message(&error),

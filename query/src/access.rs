@@ -105,7 +105,8 @@ fn by_table_key(state: &CatalogState, table: &Table, constraints: &Constraints) 
     let pruned = prune(&partitioning.key, &columns)?;
     let workers = pieces(&map, &bounds, &pruned.ranges);
     let is_point = (0..partitioning.columns.len()).all(|at| is_single(columns.get(at)));
-    let names = partitioning.key_columns.iter().take(pruned.columns_used).filter_map(|a| table.column(*a)).map(|c| c.name.clone()).collect();
+    let names =
+        partitioning.key_columns.iter().take(pruned.columns_used).filter_map(|a| table.column(*a)).map(|c| c.name.clone()).collect();
     let route = route(&workers, map.partitions.len(), is_point, table.name.clone(), names);
     Ok(Access { structure: Structure::Table, workers, route, ranges: pruned.ranges.len() })
 }

@@ -1,9 +1,7 @@
 //! Plans to bytes and back: `datafusion-proto`, with our leaf and our functions.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::Schema;
-use arrow::ipc::convert::{IpcSchemaEncoder, try_schema_from_ipc_buffer};
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -30,7 +28,8 @@ pub fn decode(bytes: &[u8], context: &TaskContext) -> Result<Arc<dyn ExecutionPl
 #[derive(Serialize, Deserialize)]
 struct EncodedScan {
     spec: ScanSpec,
-    schema: Vec<u8>,
+    /// Names of the output columns.
+    names: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -45,32 +44,64 @@ impl PhysicalExtensionCodec for PlanCodec {
         _converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let scan: EncodedScan = rmp_serde::from_slice(buf).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let schema: Schema = try_schema_from_ipc_buffer(&scan.schema)?;
-        Ok(Arc::new(ScanExec::new(Arc::new(scan.spec), Arc::new(schema))))
+        let schema = scan.spec.schema(&scan.names).ok_or_else(|| DataFusionError::Internal("a scan has columns without a type".into()))?;
+        Ok(Arc::new(ScanExec::new(Arc::new(scan.spec), schema)))
     }
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, _converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         let scan = node
             .downcast_ref::<ScanExec>()
             .ok_or_else(|| DataFusionError::NotImplemented(format!("sending the operator {}", node.name())))?;
-        let mut tracker = arrow::ipc::writer::DictionaryTracker::new(true);
-        let schema = IpcSchemaEncoder::new().with_dictionary_tracker(&mut tracker).schema_to_fb(&node.schema());
-        let scan = EncodedScan { spec: ScanSpec::clone(scan.spec()), schema: schema.finished_data().to_vec() };
+        let names = node.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let scan = EncodedScan { spec: ScanSpec::clone(scan.spec()), names };
         buf.extend(rmp_serde::to_vec(&scan).map_err(|e| DataFusionError::External(Box::new(e)))?);
         Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
-        registry::scalar_udf(name).ok_or_else(|| unknown(name))
+        registry::scalar_udf(name).or_else(|| built_in(&BUILT_IN.scalars, name)).ok_or_else(|| unknown(name))
     }
 
     fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {
-        registry::aggregate_udf(name).ok_or_else(|| unknown(name))
+        registry::aggregate_udf(name).or_else(|| built_in(&BUILT_IN.aggregates, name)).ok_or_else(|| unknown(name))
     }
 
     fn try_decode_udwf(&self, name: &str, _: &[u8]) -> Result<Arc<WindowUDF>> {
-        registry::window_udf(name).ok_or_else(|| unknown(name))
+        registry::window_udf(name).or_else(|| built_in(&BUILT_IN.windows, name)).ok_or_else(|| unknown(name))
     }
+}
+
+/// DataFusion's own functions, which stay in plans where they mean what PostgreSQL's do (count, min, lag, …).
+struct BuiltIn {
+    scalars: Vec<Arc<ScalarUDF>>,
+    aggregates: Vec<Arc<AggregateUDF>>,
+    windows: Vec<Arc<WindowUDF>>,
+}
+
+static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(|| BuiltIn {
+    scalars: datafusion::functions::all_default_functions(),
+    aggregates: datafusion::functions_aggregate::all_default_aggregate_functions(),
+    windows: datafusion::functions_window::all_default_window_functions(),
+});
+
+trait Named {
+    fn name(&self) -> &str;
+}
+
+macro_rules! named {
+    ($($function:ident),*) => {$(
+        impl Named for $function {
+            fn name(&self) -> &str {
+                self.name()
+            }
+        }
+    )*};
+}
+
+named!(ScalarUDF, AggregateUDF, WindowUDF);
+
+fn built_in<F: Named>(functions: &[Arc<F>], name: &str) -> Option<Arc<F>> {
+    functions.iter().find(|function| function.name() == name).map(Arc::clone)
 }
 
 fn unknown(name: &str) -> DataFusionError {

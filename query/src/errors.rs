@@ -23,7 +23,8 @@ pub fn report(error: &DataFusionError) -> Report {
             Report::new(SqlState::CARDINALITY_VIOLATION, "more than one row returned by a subquery used as an expression")
         }
         DataFusionError::Plan(message) if message.contains("scalar subquery") || message.contains("Scalar subquery") => {
-            Report::new(SqlState::FEATURE_NOT_SUPPORTED, "this form of correlated subquery is not supported").with_detail(first_line(message))
+            Report::new(SqlState::FEATURE_NOT_SUPPORTED, "this form of correlated subquery is not supported")
+                .with_detail(first_line(message))
         }
         other => Report::internal(first_line(&other.strip_backtrace())),
     }

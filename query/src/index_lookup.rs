@@ -156,7 +156,8 @@ impl Lookup {
     }
 
     fn batch(&self, found: impl Iterator<Item = (Bytes, Option<FoundRow>)>) -> Result<RecordBatch, Report> {
-        let stored: Vec<usize> = self.columns.iter().filter_map(|c| if let ScanColumn::Stored(at) = c { Some(*at) } else { None }).collect();
+        let stored: Vec<usize> =
+            self.columns.iter().filter_map(|c| if let ScanColumn::Stored(at) = c { Some(*at) } else { None }).collect();
         let places: Vec<usize> = (0..self.columns.len()).filter(|at| matches!(self.columns[*at], ScanColumn::Stored(_))).collect();
         let internal = |e: arrow::error::ArrowError| Report::internal(e.to_string());
         let schema = Arc::new(self.schema.project(&places).map_err(internal)?);

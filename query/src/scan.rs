@@ -1,6 +1,8 @@
 //! What a scan reads: plain data that travels inside a plan.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use common::datum::Datum;
 use common::ids::{Oid, RelationId};
@@ -53,6 +55,21 @@ pub struct ScanSpec {
     pub reverse: bool,
     /// At most this many rows for each stream.
     pub limit: Option<usize>,
+}
+
+impl ScanSpec {
+    /// The schema of the output columns under these names; `None` when there are too few names or types.
+    pub fn schema(&self, names: &[String]) -> Option<SchemaRef> {
+        let mut fields = Vec::with_capacity(self.columns.len());
+        for (column, name) in self.columns.iter().zip(names) {
+            fields.push(match column {
+                ScanColumn::Stored(at) => Field::new(name, self.row_types.get(*at)?.arrow(), true),
+                ScanColumn::RowKey => Field::new(name, DataType::Binary, false),
+                ScanColumn::RowVersion => Field::new(name, DataType::UInt64, false),
+            });
+        }
+        (names.len() == self.columns.len()).then(|| Arc::new(Schema::new(fields)) as SchemaRef)
+    }
 }
 
 /// Who reads: the worker, over its storage. Found in the `TaskContext`'s session config as an extension (`Arc<dyn ScanSource>` in a wrapper).

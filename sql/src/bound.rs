@@ -119,7 +119,11 @@ pub enum BoundStatement {
     Update(Box<BoundUpdate>),
     Delete(Box<BoundDelete>),
     /// EXPLAIN of a statement.
-    Explain { analyze: bool, verbose: bool, statement: Box<BoundStatement> },
+    Explain {
+        analyze: bool,
+        verbose: bool,
+        statement: Box<BoundStatement>,
+    },
     /// VACUUM and its like: the command tag.
     Maintenance(&'static str),
     /// DDL, COPY, transaction control, SET, SHOW, …

@@ -12,6 +12,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
 use crate::partition_clause::{self, PartitionClause};
 
@@ -129,6 +130,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     if let Some(tag) = maintenance(&tokens) {
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
+    copy_syntax::normalise(&mut tokens);
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -283,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_at_semicolons_outside_of_strings() {
-        let texts: Vec<String> = parse_statements(" select ';' ; ;\n/* ; */ select 2;").unwrap().iter().map(|s| s.text().to_owned()).collect();
+        let texts: Vec<String> =
+            parse_statements(" select ';' ; ;\n/* ; */ select 2;").unwrap().iter().map(|s| s.text().to_owned()).collect();
         assert_eq!(texts, ["select ';'", "select 2"]);
     }
 

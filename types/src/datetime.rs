@@ -9,7 +9,8 @@ use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 
-pub use crate::datetime_fields::{age, age_tz, date_bin, date_trunc, date_trunc_interval, date_trunc_tz, extract};
+pub use crate::datetime_cut::{Truncation, age, age_tz, date_bin, date_trunc, date_trunc_interval, date_trunc_tz};
+pub use crate::datetime_extract::{FieldReader, date_part, extract};
 pub use crate::datetime_parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
 pub use crate::datetime_print::{write_date, write_time, write_timestamp, write_timestamptz};
 
@@ -17,6 +18,7 @@ use crate::calendar::{
     Civil, DATE_INFINITY, DATE_NEGATIVE_INFINITY, DAY, HOUR, INFINITY, MINUTE, NEGATIVE_INFINITY, SECOND, civil_from_days, days_from_civil,
     days_in_month, is_date, is_timestamp, split,
 };
+use crate::datetime_tokens::FieldError;
 use crate::error::ValueError;
 use crate::format_settings::{FormatSettings, TimeZone};
 use crate::interval;
@@ -260,6 +262,28 @@ pub fn timestamp_at_zone(timestamp: i64, zone: ZoneName) -> Result<i64, ValueErr
             checked(timestamp.checked_sub(i64::from(zone::offset_of_abbreviation(tz, name, near)) * SECOND))
         }
     }
+}
+
+/// The instant at which the clock of a zone that is written as in a literal shows the timestamp: a name, an abbreviation, or an offset
+/// with its sign, counted east.
+pub fn timestamp_at_written_zone(timestamp: i64, zone: &str) -> Result<i64, ValueError> {
+    if zone.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(ValueError::Other {
+            sqlstate: SqlState::INVALID_PARAMETER_VALUE,
+            message: format!("invalid input syntax for type numeric time zone: \"{zone}\""),
+            detail: None,
+            hint: Some("Numeric time zones must have \"-\" or \"+\" as first character.".to_owned()),
+        });
+    }
+    let refused = |message: String| ValueError::new(SqlState::INVALID_PARAMETER_VALUE, message);
+    if !zone.starts_with(['+', '-']) {
+        return timestamp_at_zone(timestamp, zone_name(zone)?);
+    }
+    let offset = crate::datetime_parse::offset_seconds(zone).map_err(|error| match error {
+        FieldError::ZoneOverflow => refused(format!("numeric time zone \"{zone}\" out of range")),
+        _ => refused(format!("time zone \"{zone}\" not recognized")),
+    })?;
+    checked(timestamp.checked_sub(offset * SECOND))
 }
 
 /// `timestamptz AT TIME ZONE zone`: what that zone's clock shows at the instant.

@@ -49,7 +49,9 @@ async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperati
             }
             Ok(())
         }
-        AlterTableOperation::OwnerTo { .. } | AlterTableOperation::SetOptionsParens { .. } | AlterTableOperation::ReplicaIdentity { .. } => Ok(()),
+        AlterTableOperation::OwnerTo { .. }
+        | AlterTableOperation::SetOptionsParens { .. }
+        | AlterTableOperation::ReplicaIdentity { .. } => Ok(()),
         other => {
             let other = other.clone();
             redefine(session, table, move |table, around| simple(table, around, &other)).await

@@ -12,7 +12,7 @@ use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::{CatalogVersion, Epoch, Oid};
 use common::sqlstate::SqlState;
-use rpc::worker_api::{Precondition, ReadAt, ReadContext, RangeRequest, WriteOutcome};
+use rpc::worker_api::{Precondition, RangeRequest, ReadAt, ReadContext, WriteOutcome};
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
@@ -32,7 +32,11 @@ const FRESH_WAIT_MS: u32 = 10_000;
 /// How often they are asked.
 const FRESH_ATTEMPTS: usize = 360;
 
-pub(super) async fn execute(session: &mut Session, create: &CreateIndex, clause: Option<&PartitionClause>) -> Result<StatementResult, Report> {
+pub(super) async fn execute(
+    session: &mut Session,
+    create: &CreateIndex,
+    clause: Option<&PartitionClause>,
+) -> Result<StatementResult, Report> {
     if create.predicate.is_some() {
         return Err(Report::unsupported("a partial index"));
     }
@@ -172,7 +176,8 @@ fn define(
 }
 
 fn column_of(table: &Table, name: &str) -> Result<i16, Report> {
-    let column = table.column_named(name).ok_or_else(|| Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))?;
+    let column =
+        table.column_named(name).ok_or_else(|| Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))?;
     Ok(column.attnum)
 }
 

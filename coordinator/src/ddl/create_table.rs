@@ -159,7 +159,11 @@ pub(super) fn option_value(value: &Expr) -> String {
 
 /// Storage parameters that PostgreSQL knows and that mean nothing here.
 fn is_ignored(name: &str) -> bool {
-    name == "fillfactor" || name == "parallel_workers" || name.starts_with("autovacuum") || name.starts_with("toast") || name == "user_catalog_table"
+    name == "fillfactor"
+        || name == "parallel_workers"
+        || name.starts_with("autovacuum")
+        || name.starts_with("toast")
+        || name == "user_catalog_table"
 }
 
 fn wish<'a>(options: &[(String, String)], clause: Option<&'a PartitionClause>, around: &Surroundings) -> Result<PartitionWish<'a>, Report> {

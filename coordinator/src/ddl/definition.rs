@@ -346,12 +346,14 @@ impl Definer<'_> {
 
     fn colocated_map(&self, other: &Table, partitioning: &Partitioning) -> Result<Arc<PartitionMap>, Report> {
         let theirs = &other.partitioning;
-        let types = |p: &Partitioning| -> Vec<SqlType> {
-            p.key.columns.iter().take(p.columns.len()).map(|c| c.ty.without_typmod()).collect()
-        };
+        let types =
+            |p: &Partitioning| -> Vec<SqlType> { p.key.columns.iter().take(p.columns.len()).map(|c| c.ty.without_typmod()).collect() };
         if types(theirs) != types(partitioning) || theirs.method != partitioning.method {
-            return Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, format!("cannot colocate \"{}\" with \"{}\"", self.name, other.name))
-                .with_detail("Colocated tables are partitioned by the same method and by columns of the same types."));
+            return Err(Report::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!("cannot colocate \"{}\" with \"{}\"", self.name, other.name),
+            )
+            .with_detail("Colocated tables are partitioned by the same method and by columns of the same types."));
         }
         self.state.partition_map(other.storage).ok_or_else(|| Report::internal("a table has no partition map"))
     }
@@ -402,7 +404,21 @@ impl Definer<'_> {
         } else {
             let plain = columns.iter().map(|a| IndexColumn { attnum: *a, descending: false, nulls_first: false }).collect();
             let local = partitioning.columns.iter().all(|a| columns.contains(a));
-            let (index, map) = self.index(&new.table, IndexDraft { name: name.clone(), columns: plain, include: Vec::new(), unique: true, local, maintenance: Maintenance::Sync, partitions: None, clause: None, state, options: Vec::new() })?;
+            let (index, map) = self.index(
+                &new.table,
+                IndexDraft {
+                    name: name.clone(),
+                    columns: plain,
+                    include: Vec::new(),
+                    unique: true,
+                    local,
+                    maintenance: Maintenance::Sync,
+                    partitions: None,
+                    clause: None,
+                    state,
+                    options: Vec::new(),
+                },
+            )?;
             new.table.indexes.push(index.oid);
             let by = Enforcement::Index(index.oid);
             new.indexes.push(index);
@@ -447,7 +463,12 @@ impl Definer<'_> {
     }
 
     /// A global index is hashed on its columns, in as many partitions as its table, unless its clause says otherwise.
-    fn index_partitioning(&self, table: &Table, draft: &IndexDraft<'_>, columns: &[KeyColumn]) -> Result<(Partitioning, Vec<Bytes>), Report> {
+    fn index_partitioning(
+        &self,
+        table: &Table,
+        draft: &IndexDraft<'_>,
+        columns: &[KeyColumn],
+    ) -> Result<(Partitioning, Vec<Bytes>), Report> {
         let attnums: Vec<i16> = draft.columns.iter().map(|c| c.attnum).collect();
         let count = self.state.partition_map(table.storage).map_or(1, |m| m.partitions.len());
         let count = draft.partitions.unwrap_or_else(|| u32::try_from(count).unwrap_or(1));
@@ -488,9 +509,11 @@ pub(super) struct IndexDraft<'a> {
 
 fn partition_columns(columns: &[Column], names: &[String]) -> Result<Vec<i16>, Report> {
     let find = |name: &String| {
-        columns.iter().find(|c| c.name == *name && !c.dropped && !c.hidden).map(|c| c.attnum).ok_or_else(|| {
-            Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" named in partition key does not exist"))
-        })
+        columns
+            .iter()
+            .find(|c| c.name == *name && !c.dropped && !c.hidden)
+            .map(|c| c.attnum)
+            .ok_or_else(|| Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" named in partition key does not exist")))
     };
     names.iter().map(find).collect()
 }

@@ -54,7 +54,13 @@ fn skipped(kind: &str, name: &str) -> Report {
     Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("{kind} \"{name}\" does not exist, skipping"))
 }
 
-fn drop_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session, changes: &mut Vec<Change>) -> Result<(), Report> {
+fn drop_table(
+    around: &Surroundings,
+    name: &ObjectName,
+    if_exists: bool,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
     match around.table(name)? {
         Some(table) => changes.push(Change::DropTable(table.oid)),
         None if around.index(name)?.is_some() => {
@@ -67,15 +73,21 @@ fn drop_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session
     Ok(())
 }
 
-fn drop_index(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session, changes: &mut Vec<Change>) -> Result<(), Report> {
+fn drop_index(
+    around: &Surroundings,
+    name: &ObjectName,
+    if_exists: bool,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
     match around.index(name)? {
         Some(index) => {
             let owner = around.state.table(index.table);
-            let constraint = owner.as_ref().and_then(|t| {
-                t.uniques.iter().find(|u| u.enforced_by == catalog::objects::Enforcement::Index(index.oid))
-            });
+            let constraint =
+                owner.as_ref().and_then(|t| t.uniques.iter().find(|u| u.enforced_by == catalog::objects::Enforcement::Index(index.oid)));
             if let (Some(table), Some(constraint)) = (&owner, constraint) {
-                let message = format!("cannot drop index {} because constraint {} on table {} requires it", index.name, constraint.name, table.name);
+                let message =
+                    format!("cannot drop index {} because constraint {} on table {} requires it", index.name, constraint.name, table.name);
                 return Err(Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
                     .with_hint(format!("You can drop constraint {} on table {} instead.", constraint.name, table.name)));
             }

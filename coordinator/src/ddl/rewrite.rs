@@ -90,7 +90,13 @@ async fn copied(session: &mut Session, version: CatalogVersion, old: &Table, dra
         key_columns: columns.clone(),
         key,
     };
-    new.uniques.push(UniqueConstraint { oid: constraint, name: name.clone(), is_primary: true, columns: columns.clone(), enforced_by: Enforcement::TableKey });
+    new.uniques.push(UniqueConstraint {
+        oid: constraint,
+        name: name.clone(),
+        is_primary: true,
+        columns: columns.clone(),
+        enforced_by: Enforcement::TableKey,
+    });
     let lowers: Vec<bytes::Bytes> =
         std::iter::once(bytes::Bytes::new()).chain(hash_split_points(u32::try_from(partitions).unwrap_or(1))).collect();
     let map = placement::place(&state, new.storage, &lowers, ids.run(lowers.len())?)?;

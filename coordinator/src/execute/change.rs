@@ -60,13 +60,23 @@ struct Change<'a> {
 }
 
 /// Runs an UPDATE.
-pub async fn update(session: &mut Session, prepared: &Arc<Prepared>, bound: &BoundUpdate, parameters: &[Datum]) -> Result<StatementResult, Report> {
+pub async fn update(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    bound: &BoundUpdate,
+    parameters: &[Datum],
+) -> Result<StatementResult, Report> {
     let change = Change::new(session, prepared, bound.target, &bound.source, true, bound.returning.as_ref())?;
     change.run(session, prepared, parameters).await
 }
 
 /// Runs a DELETE.
-pub async fn delete(session: &mut Session, prepared: &Arc<Prepared>, bound: &BoundDelete, parameters: &[Datum]) -> Result<StatementResult, Report> {
+pub async fn delete(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    bound: &BoundDelete,
+    parameters: &[Datum],
+) -> Result<StatementResult, Report> {
     let change = Change::new(session, prepared, bound.target, &bound.source, false, bound.returning.as_ref())?;
     change.run(session, prepared, parameters).await
 }
@@ -81,12 +91,10 @@ impl<'a> Change<'a> {
         returning: Option<&BoundReturning>,
     ) -> Result<Self, Report> {
         let settings = session.expression_settings();
-        let target =
-            prepared.view.target_table(target, &settings)?.ok_or_else(|| Report::internal("the target of a change has gone"))?;
+        let target = prepared.view.target_table(target, &settings)?.ok_or_else(|| Report::internal("the target of a change has gone"))?;
         let visible: Vec<SqlType> = target.visible.iter().map(|&at| target.row_types[at]).collect();
         let from = returning.map(|r| r.from_types.clone()).unwrap_or_default();
-        let returning =
-            returning.map(|r| Returning::compile(r, &visible, &from, &prepared.bound.parameters, &settings)).transpose()?;
+        let returning = returning.map(|r| Returning::compile(r, &visible, &from, &prepared.bound.parameters, &settings)).transpose()?;
         Ok(Self { target, source, is_update, visible, from, returning })
     }
 

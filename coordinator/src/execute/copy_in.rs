@@ -74,7 +74,8 @@ pub async fn begin(session: &mut Session, tree: &Statement) -> Result<CopyIn, Re
             }
         });
     }
-    let fields: Vec<(String, SqlType)> = table.columns.iter().map(|at| (table.relation.columns[*at].name.clone(), table.relation.columns[*at].ty)).collect();
+    let fields: Vec<(String, SqlType)> =
+        table.columns.iter().map(|at| (table.relation.columns[*at].name.clone(), table.relation.columns[*at].ty)).collect();
     let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     let options = copy_options(options, legacy_options, &names)?;
     let format = options.format;

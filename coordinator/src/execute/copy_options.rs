@@ -2,6 +2,7 @@
 
 use common::error::Report;
 use common::sqlstate::SqlState;
+use sql::copy_syntax::ALL_COLUMNS;
 use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
 use types::copy::{CopyFormat, CopyOptions};
 
@@ -91,16 +92,26 @@ fn csv_byte(c: char, what: &str, is_csv: bool) -> Result<u8, Report> {
 
 fn encoding(name: &str) -> Result<(), Report> {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    if matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") { Ok(()) } else { Err(Report::unsupported(format!("COPY encoding \"{name}\""))) }
+    if matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
+        Ok(())
+    } else {
+        Err(Report::unsupported(format!("COPY encoding \"{name}\"")))
+    }
 }
 
 fn chosen(names: &[Ident], columns: &[&str]) -> Result<Vec<bool>, Report> {
+    if let [all] = names
+        && all.value == ALL_COLUMNS
+    {
+        return Ok(vec![true; columns.len()]);
+    }
     let mut chosen = vec![false; columns.len()];
     for name in names {
         let name = sql::ident_name(name);
-        let at = columns.iter().position(|c| *c == name).ok_or_else(|| {
-            Report::new(SqlState::INVALID_COLUMN_REFERENCE, format!("FORCE_ column \"{name}\" not referenced by COPY"))
-        })?;
+        let at = columns
+            .iter()
+            .position(|c| *c == name)
+            .ok_or_else(|| Report::new(SqlState::INVALID_COLUMN_REFERENCE, format!("FORCE_ column \"{name}\" not referenced by COPY")))?;
         chosen[at] = true;
     }
     Ok(chosen)

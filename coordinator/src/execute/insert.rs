@@ -118,12 +118,15 @@ impl RowWriter {
 }
 
 /// Runs an INSERT.
-pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, bound: &BoundInsert, parameters: &[Datum]) -> Result<StatementResult, Report> {
+pub async fn execute(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    bound: &BoundInsert,
+    parameters: &[Datum],
+) -> Result<StatementResult, Report> {
     let settings = session.expression_settings();
-    let target = prepared
-        .view
-        .target_table(bound.target, &settings)?
-        .ok_or_else(|| Report::internal("the target of an INSERT has gone"))?;
+    let target =
+        prepared.view.target_table(bound.target, &settings)?.ok_or_else(|| Report::internal("the target of an INSERT has gone"))?;
     let types: Vec<SqlType> = target.visible.iter().map(|&at| target.row_types[at]).collect();
     let parameter_types = &prepared.bound.parameters;
     let returning = bound.returning.as_ref().map(|r| Returning::compile(r, &types, &[], parameter_types, &settings)).transpose()?;

@@ -98,7 +98,12 @@ impl PointPlan {
     }
 
     /// Runs it; `None` when the general path must take this execution (a key value that is NULL, say).
-    pub async fn execute(&self, session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<Option<StatementResult>, Report> {
+    pub async fn execute(
+        &self,
+        session: &mut Session,
+        prepared: &Arc<Prepared>,
+        parameters: &[Datum],
+    ) -> Result<Option<StatementResult>, Report> {
         match self {
             Self::Select(select) => select.execute(session, prepared, parameters).await,
             Self::Insert(insert) => insert.execute(session, prepared, parameters).await,
@@ -236,7 +241,11 @@ fn is_immutable(expr: &Expr) -> bool {
         .exists(|e| {
             Ok(match e {
                 Expr::ScalarFunction(call) => call.func.signature().volatility != datafusion::logical_expr::Volatility::Immutable,
-                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..) => true,
+                Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..) => true,
                 _ => false,
             })
         })

@@ -20,7 +20,12 @@ use crate::schema_view::SchemaView;
 use crate::session::Session;
 
 /// Runs a query; rows come as the client takes them.
-pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, bound: &BoundQuery, parameters: &[Datum]) -> Result<StatementResult, Report> {
+pub async fn execute(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    bound: &BoundQuery,
+    parameters: &[Datum],
+) -> Result<StatementResult, Report> {
     let context = statement_context(session, &prepared.view).await?;
     let optimised = match prepared.optimised.get() {
         Some(plan) => plan.clone(),

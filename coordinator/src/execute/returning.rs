@@ -20,9 +20,11 @@ impl Returning {
         parameters: &[SqlType],
         settings: &SessionSettings,
     ) -> Result<Self, Report> {
-        let compiled = bound.expressions.iter().zip(&bound.columns).map(|(expr, column)| {
-            RowExpression::compile(expr, &[("t", visible), ("from", from)], parameters, column.ty, settings)
-        });
+        let compiled = bound
+            .expressions
+            .iter()
+            .zip(&bound.columns)
+            .map(|(expr, column)| RowExpression::compile(expr, &[("t", visible), ("from", from)], parameters, column.ty, settings));
         compiled.collect::<Result<_, _>>().map(Self)
     }
 

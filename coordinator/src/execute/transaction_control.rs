@@ -33,7 +33,9 @@ pub async fn execute(session: &mut Session, tree: &Statement) -> Result<Option<S
 fn begin(session: &mut Session, modes: &[TransactionMode]) -> Result<StatementResult, Report> {
     for mode in modes {
         if let TransactionMode::IsolationLevel(
-            level @ (TransactionIsolationLevel::RepeatableRead | TransactionIsolationLevel::Serializable | TransactionIsolationLevel::Snapshot),
+            level @ (TransactionIsolationLevel::RepeatableRead
+            | TransactionIsolationLevel::Serializable
+            | TransactionIsolationLevel::Snapshot),
         ) = mode
         {
             return Err(Report::unsupported(format!("isolation level {level}")));

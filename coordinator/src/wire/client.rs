@@ -15,7 +15,7 @@ use crate::coordinator::ConnectedSession;
 use crate::execute::transaction_control::end_implicit;
 use crate::prepared::Prepared;
 use crate::session::Session;
-use crate::wire::connection::{Connection, ConnectionError};
+use crate::wire::connection::{Connection, ConnectionError, NoticeSeverity};
 use crate::wire::guard::{Failure, shut_down};
 use crate::wire::portal::Portal;
 
@@ -158,8 +158,15 @@ impl Client {
 
     /// Sends the notices that statements have left.
     pub(super) fn put_notices(&mut self) {
+        if self.session.notices.is_empty() {
+            return;
+        }
+        let wanted = self.session.settings.show("client_min_messages").unwrap_or_default();
         for notice in std::mem::take(&mut self.session.notices) {
-            self.connection.put_notice(&notice);
+            let severity = NoticeSeverity::of(&notice);
+            if severity.is_wanted(&wanted) {
+                self.connection.put_notice(&notice, severity);
+            }
         }
     }
 

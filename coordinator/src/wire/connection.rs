@@ -42,6 +42,30 @@ impl ConnectionError {
     }
 }
 
+/// How much a notice matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoticeSeverity {
+    Notice,
+    Warning,
+}
+
+impl NoticeSeverity {
+    /// PostgreSQL warns where it says that a statement had no effect.
+    pub(super) fn of(report: &Report) -> Self {
+        let code = report.sqlstate.as_str();
+        if code.starts_with("01") || code.starts_with("25") { Self::Warning } else { Self::Notice }
+    }
+
+    /// Whether a client with this `client_min_messages` wants it.
+    pub(super) fn is_wanted(self, client_min_messages: &str) -> bool {
+        match client_min_messages {
+            "error" => false,
+            "warning" => self == Self::Warning,
+            _ => true,
+        }
+    }
+}
+
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -62,7 +86,16 @@ impl Connection {
         let mut decoding = DecodeContext::default();
         decoding.awaiting_frontend_ssl = false;
         decoding.awaiting_frontend_startup = false;
-        Self { stream, input: BytesMut::new(), output: Vec::new(), sent: 0, scratch: BytesMut::new(), decoding, flush_due: false, ended: false }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: Vec::new(),
+            sent: 0,
+            scratch: BytesMut::new(),
+            decoding,
+            flush_due: false,
+            ended: false,
+        }
     }
 
     /// Where the client is, as text.
@@ -160,11 +193,12 @@ impl Connection {
     }
 
     /// Adds a notice.
-    pub(super) fn put_notice(&mut self, report: &Report) {
-        // PostgreSQL warns where it says that a statement had no effect.
-        let is_warning = report.sqlstate.as_str().starts_with("01") || report.sqlstate.as_str().starts_with("25");
-        let severity = if is_warning { "WARNING" } else { "NOTICE" };
-        self.put(&PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields(report, severity))));
+    pub(super) fn put_notice(&mut self, report: &Report, severity: NoticeSeverity) {
+        let word = match severity {
+            NoticeSeverity::Warning => "WARNING",
+            NoticeSeverity::Notice => "NOTICE",
+        };
+        self.put(&PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields(report, word))));
     }
 
     /// Adds a message of our own making: `body` appends its body.

@@ -74,7 +74,9 @@ impl Guard {
             report = self.ended() => report,
             () = connection.closed() => return Err(gone()),
         };
-        if self.writes && let Ok(result) = tokio::time::timeout(WRITE_GRACE, &mut work).await {
+        if self.writes
+            && let Ok(result) = tokio::time::timeout(WRITE_GRACE, &mut work).await
+        {
             return result.map_err(Failure::Statement);
         }
         Err(self.failure(report))

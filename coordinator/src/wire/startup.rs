@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use common::error::Report;
 use common::sqlstate::SqlState;
+use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{ReadyForQuery, SslResponse, TransactionStatus};
 use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
-use pgwire::messages::PgWireBackendMessage;
 use tokio::net::TcpStream;
 
 use crate::coordinator::Coordinator;
@@ -71,7 +71,8 @@ fn admit(coordinator: &Arc<Coordinator>, connection: &mut Connection, version: u
         return Err(fatal(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message)));
     }
     let parameters = parameters(body)?;
-    let (extensions, parameters): (BTreeMap<_, _>, BTreeMap<_, _>) = parameters.into_iter().partition(|(name, _)| name.starts_with("_pq_."));
+    let (extensions, parameters): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        parameters.into_iter().partition(|(name, _)| name.starts_with("_pq_."));
     if minor > 0 || !extensions.is_empty() {
         let message = NegotiateProtocolVersion::new(0, extensions.into_keys().collect());
         connection.put(&PgWireBackendMessage::NegotiateProtocolVersion(message));
@@ -166,7 +167,9 @@ fn welcome(connection: &mut Connection, session: &Session) {
         connection.put(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
     }
     let user = session.connected.user.clone();
-    for (name, value) in [("is_superuser", "on".to_owned()), ("session_authorization", user), ("standard_conforming_strings", "on".to_owned())] {
+    for (name, value) in
+        [("is_superuser", "on".to_owned()), ("session_authorization", user), ("standard_conforming_strings", "on".to_owned())]
+    {
         connection.put(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
     }
     let secret = SecretKey::I32(session.connected.secret);

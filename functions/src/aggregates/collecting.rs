@@ -47,8 +47,20 @@ fn sort(plan: &Plan, rows: &mut [Vec<Datum>]) -> DataFusionResult<()> {
             let (x, y, ty) = (&a[plan.count + at], &b[plan.count + at], plan.types[plan.count + at]);
             let order = match (x.is_null(), y.is_null()) {
                 (true, true) => Ordering::Equal,
-                (true, false) => if direction.nulls_first { Ordering::Less } else { Ordering::Greater },
-                (false, true) => if direction.nulls_first { Ordering::Greater } else { Ordering::Less },
+                (true, false) => {
+                    if direction.nulls_first {
+                        Ordering::Less
+                    } else {
+                        Ordering::Greater
+                    }
+                }
+                (false, true) => {
+                    if direction.nulls_first {
+                        Ordering::Greater
+                    } else {
+                        Ordering::Less
+                    }
+                }
                 (false, false) => {
                     let order = one(x, y, ty);
                     if direction.descending { order.reverse() } else { order }

@@ -39,10 +39,7 @@ pub(crate) fn kinds() -> Vec<(String, RowKind)> {
     }
     out.push(("string_agg(text,text) text".into(), RowKind::new(|_| Box::<Joined>::default(), joined_state).nullable().ordered()));
     out.push(("string_agg(bytea,bytea) bytea".into(), RowKind::new(|_| Box::new(Joined::bytes()), joined_state).nullable().ordered()));
-    out.push((
-        "array_agg(anynonarray) anyarray".into(),
-        RowKind::new(|_| Box::<Collected>::default(), result_state).nullable().ordered(),
-    ));
+    out.push(("array_agg(anynonarray) anyarray".into(), RowKind::new(|_| Box::<Collected>::default(), result_state).nullable().ordered()));
     out
 }
 
@@ -121,11 +118,7 @@ impl Joined {
     }
 
     fn datum(&self, bytes: &[u8]) -> Datum {
-        if self.is_bytea {
-            Datum::Bytea(bytes.to_vec().into())
-        } else {
-            Datum::Text(String::from_utf8_lossy(bytes).into_owned())
-        }
+        if self.is_bytea { Datum::Bytea(bytes.to_vec().into()) } else { Datum::Text(String::from_utf8_lossy(bytes).into_owned()) }
     }
 }
 

@@ -24,7 +24,16 @@ const VARIANCES: &[(&str, bool, bool)] = &[
 
 /// Two variables': all of doubles.
 const REGRESSIONS: &[&str] = &[
-    "corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
     "regr_syy",
 ];
 

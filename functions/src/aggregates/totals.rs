@@ -4,7 +4,6 @@
 //! exact where the input is. Numerics in byte form and intervals go through [`TotalState`], one row at a time; so does whatever has
 //! DISTINCT.
 
-
 use common::datum::Datum;
 use common::interval::Interval;
 use common::numeric::Numeric;
@@ -35,23 +34,19 @@ pub(crate) enum Goal {
 }
 
 pub(crate) fn kinds() -> Vec<(String, RowKind)> {
-    let make = |goal: Goal| move |signature: &str| {
-        let kind = match goal {
-            Goal::Sum => RowKind::new(|shape| Box::new(TotalState::new(Goal::Sum, shape.result)), state_types),
-            Goal::Average => RowKind::new(|shape| Box::new(TotalState::new(Goal::Average, shape.result)), state_types),
-        };
-        (signature.to_owned(), RowKind { total: Some(goal), ..kind })
+    let make = |goal: Goal| {
+        move |signature: &str| {
+            let kind = match goal {
+                Goal::Sum => RowKind::new(|shape| Box::new(TotalState::new(Goal::Sum, shape.result)), state_types),
+                Goal::Average => RowKind::new(|shape| Box::new(TotalState::new(Goal::Average, shape.result)), state_types),
+            };
+            (signature.to_owned(), RowKind { total: Some(goal), ..kind })
+        }
     };
     let sums =
         ["sum(int2) int8", "sum(int4) int8", "sum(int8) numeric", "sum(numeric) numeric", "sum(float4) float4", "sum(float8) float8"];
-    let averages = [
-        "avg(int2) numeric",
-        "avg(int4) numeric",
-        "avg(int8) numeric",
-        "avg(numeric) numeric",
-        "avg(float4) float8",
-        "avg(float8) float8",
-    ];
+    let averages =
+        ["avg(int2) numeric", "avg(int4) numeric", "avg(int8) numeric", "avg(numeric) numeric", "avg(float4) float8", "avg(float8) float8"];
     let mut out: Vec<_> = sums.into_iter().map(make(Goal::Sum)).chain(averages.into_iter().map(make(Goal::Average))).collect();
     out.push(make(Goal::Sum)("sum(interval) interval"));
     out.push(make(Goal::Average)("avg(interval) interval"));
@@ -207,4 +202,3 @@ impl RowState for TotalState {
         }
     }
 }
-

@@ -6,13 +6,14 @@ use bigdecimal::ToPrimitive;
 use common::columns::{array_from, cell};
 use common::numeric::Numeric;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, PrimitiveArray, StringBuilder};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Decimal128Type};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Decimal128Type, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
-use types::{decimal, text_output};
+use types::error::ValueError;
+use types::{datetime, decimal, text_output};
 
 use super::paths;
 use super::values::{CastEnvironment, cast_value};
@@ -73,10 +74,41 @@ fn fast(call: &Call<'_>, array: &ArrayRef, from: SqlType, to: SqlType) -> Option
         (DataType::Int16 | DataType::Int32 | DataType::Int64, target @ (DataType::Int16 | DataType::Int32))
         | (DataType::Int16 | DataType::Int32 | DataType::Int64, target @ DataType::Decimal128(..))
         | (DataType::Decimal128(..), target @ DataType::Decimal128(..)) => cast_with_options(array, &target, &exact).ok(),
+        (DataType::Date32 | DataType::Timestamp(..), DataType::Date32 | DataType::Timestamp(..)) if to.typmod < 0 => {
+            dates(call, array, from, to)
+        }
         (DataType::Decimal128(_, scale), DataType::Float64) => Some(decimal_to_float8(array, *scale)),
         (_, DataType::Utf8) if paths::is_text(to) && to.typmod < 0 && to.scalar != Scalar::Name && prints_by_itself(from) => {
             print(call, array, from)
         }
+        _ => None,
+    }
+}
+
+/// Dates and timestamps into one another.
+fn dates(call: &Call<'_>, array: &ArrayRef, from: SqlType, to: SqlType) -> Option<ArrayRef> {
+    type Days = Date32Type;
+    type Micros = TimestampMicrosecondType;
+    let zone = call.settings.format.time_zone;
+    let days = |op: &dyn Fn(i32) -> Result<i64, ValueError>| -> Option<ArrayRef> {
+        let cast: PrimitiveArray<Micros> = array.as_primitive_opt::<Days>()?.try_unary(op).ok()?;
+        Some(Arc::new(cast.with_data_type(to.arrow())))
+    };
+    let micros = |op: &dyn Fn(i64) -> Result<i64, ValueError>| -> Option<ArrayRef> {
+        let cast: PrimitiveArray<Micros> = array.as_primitive_opt::<Micros>()?.try_unary(op).ok()?;
+        Some(Arc::new(cast.with_data_type(to.arrow())))
+    };
+    let to_days = |op: &dyn Fn(i64) -> i32| -> Option<ArrayRef> {
+        let cast: PrimitiveArray<Days> = array.as_primitive_opt::<Micros>()?.unary(op);
+        Some(Arc::new(cast))
+    };
+    match (from.scalar, to.scalar) {
+        (Scalar::Date, Scalar::Timestamp) => days(&datetime::date_to_timestamp),
+        (Scalar::Date, Scalar::Timestamptz) => days(&|d| datetime::date_to_timestamptz(d, zone)),
+        (Scalar::Timestamp, Scalar::Timestamptz) => micros(&|t| datetime::timestamp_to_timestamptz(t, zone)),
+        (Scalar::Timestamptz, Scalar::Timestamp) => micros(&|t| Ok(datetime::timestamptz_to_timestamp(t, zone))),
+        (Scalar::Timestamp, Scalar::Date) => to_days(&datetime::timestamp_to_date),
+        (Scalar::Timestamptz, Scalar::Date) => to_days(&|t| datetime::timestamptz_to_date(t, zone)),
         _ => None,
     }
 }

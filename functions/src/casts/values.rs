@@ -54,9 +54,7 @@ fn convert(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
         (Datum::Text(text), Scalar::Json, Scalar::Jsonb) => Ok(Datum::Text(json_parse::to_jsonb(text)?)),
         (Datum::Text(text), Scalar::Jsonb, Scalar::Json) => Ok(Datum::Text(text.clone())),
         (Datum::Text(text), Scalar::Jsonb, _) => jsonb_to(text, to, env),
-        (Datum::Text(text), Scalar::Char, Scalar::Int4) => {
-            Ok(Datum::Int4(text.bytes().next().map_or(0, |b| i32::from(b.cast_signed()))))
-        }
+        (Datum::Text(text), Scalar::Char, Scalar::Int4) => Ok(Datum::Int4(text.bytes().next().map_or(0, |b| i32::from(b.cast_signed())))),
         (Datum::Int4(number), _, Scalar::Char) => match i8::try_from(*number) {
             Ok(0) => Ok(Datum::Text(String::new())),
             Ok(byte) => Ok(Datum::Text(char::from(byte.cast_unsigned()).to_string())),

@@ -1,7 +1,7 @@
 //! LIKE and regular expressions.
 
-use datafusion::logical_expr::expr::Like;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::Like;
 use types::error::ValueError;
 
 use crate::definition::{Build, Definition, build, fail};

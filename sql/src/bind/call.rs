@@ -99,6 +99,9 @@ impl Binder<'_> {
     }
 
     fn aggregate(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<TypedExpr> {
+        if let Some(outer) = self.outer_aggregate(name, function, env)? {
+            return Ok(outer);
+        }
         let collected = env.collected.filter(|_| env.aggregates_allowed).ok_or_else(|| {
             let message = match env.clause {
                 "aggregate" => "aggregate function calls cannot be nested".to_owned(),
@@ -113,6 +116,36 @@ impl Binder<'_> {
         // What the aggregate is wrapped in (a cast, say) stays around the column that stands for it.
         let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
         Ok(TypedExpr { expr, ..bound })
+    }
+
+    /// An aggregate whose arguments name columns of an enclosing query alone is that query's.
+    fn outer_aggregate(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<Option<TypedExpr>> {
+        let mut enclosing = env.outer;
+        while let Some(outer) = enclosing {
+            enclosing = outer.outer;
+            let Some(collected) = outer.collected.filter(|_| outer.aggregates_allowed) else { continue };
+            let inside = Environment::new(env.scope, env.outer, env.ctes, "aggregate");
+            let Ok(call) = self.aggregate_call(name, function, &inside) else { return Ok(None) };
+            let references = inside.outer_references.borrow();
+            let is_of_outer = |reference: &Expr| match reference {
+                Expr::OuterReferenceColumn(_, column) => outer.scope.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
+                _ => false,
+            };
+            let names_own = call.args.iter().any(|arg| !arg.expr.column_refs().is_empty());
+            if names_own || references.is_empty() || !references.iter().all(is_of_outer) {
+                continue;
+            }
+            let there = outer.inside("aggregate", false, false);
+            let bound = resolve::aggregate(&self.cx(), self.aggregate_call(name, function, &there)?)?;
+            let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
+            let arrow = bound.arrow();
+            let Expr::Column(column) = expr else { return Ok(None) };
+            let field = datafusion::arrow::datatypes::Field::new(column.name.clone(), arrow, true);
+            let reference = Expr::OuterReferenceColumn(std::sync::Arc::new(field), column);
+            env.note_references([reference.clone()]);
+            return Ok(Some(TypedExpr { expr: reference, ..bound }));
+        }
+        Ok(None)
     }
 
     fn aggregate_call(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<AggregateCall> {

@@ -50,8 +50,7 @@ impl Binder<'_> {
             };
             outputs.push(Output { name: column.name.clone(), value, origin: None });
         }
-        let (returning, source) =
-            self.change_source(plan, outputs, &target.scope, &target.info, update.returning.as_deref())?;
+        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, update.returning.as_deref())?;
         let simple = if from.is_empty() {
             self.simple_change(&target.scope.tables[0], &target.info, update.selection.as_ref(), &update.assignments)?
         } else {
@@ -75,8 +74,7 @@ impl Binder<'_> {
         let mut outputs = outputs_of(&target.identity);
         let table = &target.scope.tables[0];
         outputs.extend(table.columns.iter().map(|c| Output { name: c.name.clone(), value: c.value.clone(), origin: None }));
-        let (returning, source) =
-            self.change_source(plan, outputs, &target.scope, &target.info, delete.returning.as_deref())?;
+        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, delete.returning.as_deref())?;
         let simple = if using.is_empty() {
             self.simple_change(&target.scope.tables[0], &target.info, delete.selection.as_ref(), &[])?
         } else {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::sqlstate::SqlState;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Subquery};
 use functions::resolve::{self, AggregateCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Expr as Tree, GroupByExpr, Select, Value};
@@ -127,7 +127,9 @@ impl Binder<'_> {
                 if width > 12 {
                     return Err(BindError::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements"));
                 }
-                let chosen = |bits: usize| parts.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).flat_map(|(_, p)| p.clone()).collect();
+                let chosen = |bits: usize| {
+                    parts.iter().enumerate().filter(move |(at, _)| bits & (1 << at) != 0).flat_map(|(_, p)| p.clone()).collect()
+                };
                 (0..1usize << width).rev().map(chosen).collect()
             }
             Tree::Tuple(parts) if parts.is_empty() => vec![Vec::new()],
@@ -215,18 +217,25 @@ impl Binder<'_> {
                     }
                 };
             }
-            if let Some(references) = outer_references(&e) {
-                for reference in references {
-                    let Expr::OuterReferenceColumn(_, column) = reference else { continue };
-                    let column = Expr::Column(column.clone());
-                    let is_ours = scope.tables.iter().flat_map(|t| &t.columns).any(|c| c.value.expr == column);
-                    if is_ours
-                        && !grouping.keys.iter().any(|k| k.value == column)
-                        && let Err(error) = self.ungrouped(&column, grouping, scope, true)
-                    {
-                        failure = Some(error);
-                    }
+            let mut moved = Vec::new();
+            for reference in subquery_of(&e).map_or(&[][..], |s| s.outer_ref_columns.as_slice()) {
+                let Expr::OuterReferenceColumn(_, before) = reference else { continue };
+                let column = Expr::Column(before.clone());
+                if !scope.tables.iter().flat_map(|t| &t.columns).any(|c| c.value.expr == column) {
+                    continue;
                 }
+                let after = match grouping.keys.iter().find(|k| k.value == column) {
+                    Some(key) => Ok(key.result()),
+                    None => self.ungrouped(&column, grouping, scope, true),
+                };
+                match after {
+                    Ok(Expr::Column(after)) if after != *before => moved.push((before.clone(), after)),
+                    Ok(_) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if !moved.is_empty() {
+                return Ok(Transformed::yes(super::subquery::with_outer_columns(e, &moved)?));
             }
             Ok(Transformed::no(e))
         })?;
@@ -269,12 +278,11 @@ fn merged(set: &[usize], choice: &[usize]) -> Vec<usize> {
     both
 }
 
-fn outer_references(expr: &Expr) -> Option<&[Expr]> {
+fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
-        Expr::ScalarSubquery(subquery) => Some(&subquery.outer_ref_columns),
-        Expr::Exists(exists) => Some(&exists.subquery.outer_ref_columns),
-        Expr::InSubquery(within) => Some(&within.subquery.outer_ref_columns),
-        Expr::SetComparison(comparison) => Some(&comparison.subquery.outer_ref_columns),
+        Expr::ScalarSubquery(subquery) => Some(subquery),
+        Expr::Exists(exists) => Some(&exists.subquery),
+        Expr::InSubquery(within) => Some(&within.subquery),
         _ => None,
     }
 }

@@ -11,7 +11,8 @@ use datafusion::logical_expr::Expr;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr as Tree, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, TableObject, Values,
+    Assignment, AssignmentTarget, ConflictTarget, Expr as Tree, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, TableObject,
+    Values,
 };
 
 use super::Binder;
@@ -65,7 +66,9 @@ impl Binder<'_> {
         let info = self.relation(name)?;
         match info.kind {
             RelationKind::Table => Ok(info),
-            RelationKind::SystemView => Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name))),
+            RelationKind::SystemView => {
+                Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name)))
+            }
         }
     }
 
@@ -146,7 +149,8 @@ impl Binder<'_> {
         let given = relation.columns.iter().map(|c| Some(c.value.clone())).collect();
         let row = self.completed(info, places, given)?;
         let outputs = row.into_iter().zip(&info.columns);
-        let outputs = outputs.map(|(expr, column)| Output { name: column.name.clone(), value: TypedExpr::new(expr, column.ty), origin: None });
+        let outputs =
+            outputs.map(|(expr, column)| Output { name: column.name.clone(), value: TypedExpr::new(expr, column.ty), origin: None });
         self.project(relation.plan, outputs.collect())
     }
 
@@ -161,9 +165,12 @@ impl Binder<'_> {
             OnConflictAction::DoNothing => ConflictAction::Nothing,
             OnConflictAction::DoUpdate(update) => {
                 if arbiter.is_none() {
-                    return Err(Report::new(SqlState::SYNTAX_ERROR, "ON CONFLICT DO UPDATE requires inference specification or constraint name")
-                        .with_hint("For example, ON CONFLICT (column_name).")
-                        .into());
+                    return Err(Report::new(
+                        SqlState::SYNTAX_ERROR,
+                        "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                    )
+                    .with_hint("For example, ON CONFLICT (column_name).")
+                    .into());
                 }
                 let mut scope = table.clone();
                 scope.append(row_scope("excluded", "excluded", info))?;
@@ -227,7 +234,18 @@ impl Binder<'_> {
                     let at = self.column_place(info, &names[0])?;
                     assign(at, value(at, tree)?)?;
                 }
-                (AssignmentTarget::Tuple(_), _) => return Err(BindError::unsupported("an assignment of several columns from a subquery")),
+                (AssignmentTarget::Tuple(names), Tree::Subquery(query)) => {
+                    let values = self.row_subquery(query, names.len(), env)?;
+                    for (name, value) in names.iter().zip(values) {
+                        let at = self.column_place(info, name)?;
+                        let column = &info.columns[at];
+                        assign(at, resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr)?;
+                    }
+                }
+                (AssignmentTarget::Tuple(_), _) => {
+                    let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                    return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+                }
             }
         }
         Ok(assigned)
@@ -262,9 +280,11 @@ fn arbiter(info: &RelationInfo, target: &ConflictTarget) -> Result<Oid> {
             let mut wanted = Vec::with_capacity(names.len());
             for ident in names {
                 let name = folded(ident);
-                let column = info.columns.iter().find(|c| c.name == name).ok_or_else(|| {
-                    BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"))
-                })?;
+                let column = info
+                    .columns
+                    .iter()
+                    .find(|c| c.name == name)
+                    .ok_or_else(|| BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")))?;
                 wanted.push(column.attnum);
             }
             wanted.sort_unstable();

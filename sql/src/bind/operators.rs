@@ -180,7 +180,10 @@ impl Binder<'_> {
         let cx = self.cx();
         let mut compared = Vec::with_capacity(items.len());
         let same_form = |ty: Scalar| {
-            !matches!(ty, Scalar::Numeric | Scalar::Bpchar | Scalar::Interval | Scalar::Float4 | Scalar::Float8 | Scalar::Jsonb | Scalar::Json)
+            !matches!(
+                ty,
+                Scalar::Numeric | Scalar::Bpchar | Scalar::Interval | Scalar::Float4 | Scalar::Float8 | Scalar::Jsonb | Scalar::Json
+            )
         };
         for item in &items {
             compared.push(resolve::binary_operator(&cx, "=", value.clone(), item.clone())?.expr);
@@ -226,7 +229,14 @@ impl Binder<'_> {
         Ok(resolve::binary_operator(&cx, op, value, pattern)?)
     }
 
-    pub(crate) fn similar(&self, value: &Tree, pattern: &Tree, escape: Option<&Tree>, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
+    pub(crate) fn similar(
+        &self,
+        value: &Tree,
+        pattern: &Tree,
+        escape: Option<&Tree>,
+        negated: bool,
+        env: &Environment<'_>,
+    ) -> Result<TypedExpr> {
         let cx = self.cx();
         let value = self.expression(value, env)?;
         let mut args = vec![self.expression(pattern, env)?];

@@ -9,11 +9,15 @@ use common::types::{Scalar, SqlType};
 use datafusion::common::DFSchema;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScan, Union, Values, WindowFrame};
+use datafusion::logical_expr::{
+    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScan, Union, Values, WindowFrame,
+};
 use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, WindowCall};
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{Expr as Tree, LimitClause, OrderBy, OrderByKind, Query, SetExpr, SetOperator, SetQuantifier, Values as ValuesTree, Value};
+use sqlparser::ast::{
+    Expr as Tree, LimitClause, OrderBy, OrderByKind, Query, SetExpr, SetOperator, SetQuantifier, Value, Values as ValuesTree,
+};
 
 use super::Binder;
 use super::ctes::{Cte, CteBody, Ctes};
@@ -254,7 +258,8 @@ impl Binder<'_> {
         let is_plain = |row: &Vec<Expr>| !row.iter().any(|e| super::has_subquery(e) || e.contains_outer());
         if rows.len() > 1 && rows.iter().all(is_plain) {
             let fields = types.iter().enumerate();
-            let fields = fields.map(|(at, ty)| (None, Arc::new(datafusion::arrow::datatypes::Field::new(at.to_string(), ty.arrow(), true))));
+            let fields =
+                fields.map(|(at, ty)| (None, Arc::new(datafusion::arrow::datatypes::Field::new(at.to_string(), ty.arrow(), true))));
             let schema = DFSchema::new_with_metadata(fields.collect(), std::collections::HashMap::new())?;
             return Ok(LogicalPlan::Values(Values { schema: Arc::new(schema), values: rows }));
         }
@@ -443,9 +448,10 @@ pub(crate) fn output_by_number<'o>(columns: &'o [Output], number: &str, clause: 
     let Ok(place) = number.parse::<usize>() else {
         return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}")));
     };
-    place.checked_sub(1).and_then(|at| columns.get(at)).ok_or_else(|| {
-        BindError::new(SqlState::INVALID_COLUMN_REFERENCE, format!("{clause} position {place} is not in select list"))
-    })
+    place
+        .checked_sub(1)
+        .and_then(|at| columns.get(at))
+        .ok_or_else(|| BindError::new(SqlState::INVALID_COLUMN_REFERENCE, format!("{clause} position {place} is not in select list")))
 }
 
 /// Whether a query reads a table of that name anywhere in its FROM clauses.

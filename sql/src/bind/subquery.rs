@@ -9,10 +9,12 @@ use std::sync::Arc;
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::Scalar;
-use datafusion::common::Spans;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, Spans};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
-use functions::resolve::{self, AggregateCall};
+use functions::resolve::{self, AggregateCall, SortKey};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::Query;
 
@@ -24,7 +26,11 @@ use crate::error::{BindError, Result};
 impl Binder<'_> {
     /// Binds a subquery that stands in `env`; its outward references come with it.
     fn subquery(&self, query: &Query, env: &Environment<'_>) -> Result<(Relation, Vec<Expr>)> {
-        let junction = Environment::new(env.scope, env.outer, env.ctes, "subquery");
+        let junction = Environment {
+            collected: env.collected,
+            aggregates_allowed: env.aggregates_allowed,
+            ..Environment::new(env.scope, env.outer, env.ctes, "subquery")
+        };
         let relation = self.query(query, Some(&junction), env.ctes)?;
         let references = junction.outer_references.borrow().clone();
         self.pass_on(&references, env);
@@ -209,7 +215,6 @@ impl Binder<'_> {
 
     /// An expression of the outer query as its subquery says it: its columns become outer references.
     fn as_outer(&self, value: &TypedExpr, env: &Environment<'_>, references: &mut Vec<Expr>) -> Result<TypedExpr> {
-        use datafusion::common::tree_node::{Transformed, TreeNode};
         let expr = value.expr.clone().transform_down(|e| {
             let Some(found) = env.scope.columns().find(|c| c.value.expr == e) else { return Ok(Transformed::no(e)) };
             let reference = outer_reference(found);
@@ -268,17 +273,89 @@ impl Binder<'_> {
         Ok((left, self.project(relation.plan, vec![column])?))
     }
 
+    /// A plan, a value over it, and the order of its rows: an aggregate follows no order but its own.
+    fn in_order(&self, plan: LogicalPlan, value: TypedExpr) -> Result<(LogicalPlan, TypedExpr, Vec<SortKey>)> {
+        let Some((plan, expr, order)) = at_sort(&plan, &value.expr) else { return Ok((plan, value, Vec::new())) };
+        let key = |key: datafusion::logical_expr::SortExpr| SortKey {
+            expr: TypedExpr::new(key.expr, Scalar::Bytea),
+            descending: !key.asc,
+            nulls_first: key.nulls_first,
+        };
+        let value = Output { name: String::new(), value: TypedExpr { expr, ..value }, origin: None };
+        let number = self.row_number(Vec::new(), order.into_iter().map(key).collect())?;
+        let relation = self.with_window(Relation { plan, columns: vec![value] }, number)?;
+        let [value, number] = relation.columns.as_slice() else { return Err(BindError::unsupported("an array of several columns")) };
+        let order = SortKey { expr: number.value.clone(), descending: false, nulls_first: false };
+        Ok((relation.plan, value.value.clone(), vec![order]))
+    }
+
     /// `ARRAY(SELECT …)`.
     pub(crate) fn array_subquery(&self, query: &Query, env: &Environment<'_>) -> Result<TypedExpr> {
         let (relation, references) = self.subquery(query, env)?;
         let relation = self.settled(relation)?;
         let value = Self::one_column(&relation)?;
         let cx = self.cx();
-        let list = resolve::aggregate(&cx, AggregateCall::plain("array_agg", vec![value]))?;
+        let (plan, value, order_by) = self.in_order(relation.plan, value)?;
+        let list = resolve::aggregate(&cx, AggregateCall { order_by, ..AggregateCall::plain("array_agg", vec![value]) })?;
         let ty = list.ty;
-        let found = self.aggregated(relation.plan, list, references)?;
+        let found = self.aggregated(plan, list, references)?;
         let empty = resolve::literal(&Datum::Array(Vec::new()), ty);
         Ok(resolve::call(&cx, "coalesce", vec![found, empty], false)?)
+    }
+}
+
+/// A subquery whose outer columns have other places.
+pub(crate) fn with_outer_columns(expr: Expr, moved: &[(Column, Column)]) -> datafusion::error::Result<Expr> {
+    let after = |e: Expr| {
+        let found = match &e {
+            Expr::OuterReferenceColumn(field, column) => moved.iter().find(|(before, _)| before == column).map(|(_, to)| (Arc::clone(field), to.clone())),
+            _ => None,
+        };
+        Ok(match found {
+            Some((field, to)) => Transformed::yes(Expr::OuterReferenceColumn(field, to)),
+            None => Transformed::no(e),
+        })
+    };
+    let of_subquery = |subquery: Subquery| -> datafusion::error::Result<Subquery> {
+        let plan = Arc::unwrap_or_clone(subquery.subquery).transform_up_with_subqueries(|node| {
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|e| {
+                let name = names.save(&e);
+                Ok(e.transform_up(after)?.update_data(|e| name.restore(e)))
+            })
+        })?;
+        let outer_ref_columns = subquery.outer_ref_columns.into_iter().map(|e| Ok(after(e)?.data)).collect::<datafusion::error::Result<_>>()?;
+        Ok(Subquery { subquery: Arc::new(plan.data), outer_ref_columns, spans: subquery.spans })
+    };
+    Ok(match expr {
+        Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(of_subquery(subquery)?),
+        Expr::Exists(mut exists) => {
+            exists.subquery = of_subquery(exists.subquery)?;
+            Expr::Exists(exists)
+        }
+        Expr::InSubquery(mut within) => {
+            within.subquery = of_subquery(within.subquery)?;
+            Expr::InSubquery(within)
+        }
+        other => other,
+    })
+}
+
+/// The sort that ends a plan, below a limit and a projection, and a value over the rows there.
+fn at_sort(plan: &LogicalPlan, value: &Expr) -> Option<(LogicalPlan, Expr, Vec<datafusion::logical_expr::SortExpr>)> {
+    match plan {
+        LogicalPlan::Sort(sort) => Some((plan.clone(), value.clone(), sort.expr.clone())),
+        LogicalPlan::Projection(projection) => {
+            let Expr::Column(column) = value else { return None };
+            let at = projection.schema.index_of_column(column).ok()?;
+            at_sort(&projection.input, &projection.expr[at].clone().unalias())
+        }
+        LogicalPlan::Limit(limit) => {
+            let (below, value, order) = at_sort(&limit.input, value)?;
+            let limited = datafusion::logical_expr::Limit { input: Arc::new(below), ..limit.clone() };
+            Some((LogicalPlan::Limit(limited), value, order))
+        }
+        _ => None,
     }
 }
 

@@ -182,7 +182,12 @@ fn lend(version: &Version<'_>, at: Timestamp, visit: &mut Visitor<'_>) -> Contro
     content.value.map_or(ControlFlow::Continue(()), |value| visit(version.key(), at, value))
 }
 
-fn forward(mut streams: Vec<Stream<'_>>, range: &ScanRange<'_>, mut reader: Reader<'_>, visit: &mut Visitor<'_>) -> Result<ScanEnd, StorageError> {
+fn forward(
+    mut streams: Vec<Stream<'_>>,
+    range: &ScanRange<'_>,
+    mut reader: Reader<'_>,
+    visit: &mut Visitor<'_>,
+) -> Result<ScanEnd, StorageError> {
     // The version that decided its key: the rest of the key's versions are passed over.
     let mut decided: Option<Version<'_>> = None;
     while let Some(index) = first(&streams, false) {

@@ -18,9 +18,7 @@ use crate::error::{internal, raise, raise_row};
 
 fn overflow(plan: &TotalPlan) -> DataFusionError {
     raise(match plan.sum {
-        DataType::Float64 => {
-            ValueError::new(common::sqlstate::SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow")
-        }
+        DataType::Float64 => ValueError::new(common::sqlstate::SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: overflow"),
         _ => ValueError::out_of_range("numeric"),
     })
 }

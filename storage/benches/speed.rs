@@ -1,4 +1,4 @@
-//! How fast the engine is. Run by hand, optimised: the numbers are printed, the floors are far below what a quiet machine reaches.
+//! How fast the engine is (`cargo bench -p storage`): the numbers are printed, the floors are far below what a quiet machine reaches.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that fails by panicking and prints what it measured")]
 
@@ -74,9 +74,7 @@ fn open(dir: &std::path::Path, memory: usize) -> Arc<Engine> {
     Engine::open(EngineOptions { memtable_bytes_max: memory, ..EngineOptions::new(dir) }).unwrap()
 }
 
-#[test]
-#[ignore = "takes long and needs an optimised build"]
-fn speed() {
+fn main() {
     let bench = Bench(SystemClock::new());
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), 1 << 30);

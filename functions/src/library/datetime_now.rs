@@ -1,0 +1,80 @@
+//! What time it is: of the transaction, of the statement, and by the clock of this node.
+//!
+//! Transaction and statement carry their time in the settings, so that every node sees the same; `clock_timestamp` and `timeofday` are
+//! there to see time pass, and read the clock at each call.
+
+use std::sync::LazyLock;
+
+use common::clock::{Clock, SystemClock};
+use common::datum::Datum;
+use common::types::{Scalar, SqlType};
+use types::error::ValueError;
+use types::{calendar, datetime, typmod, zone};
+
+use crate::definition::{Args, Build, Definition, build, row, text};
+use crate::error::{FunctionError, Result};
+use crate::typed_expr::TypedExpr;
+
+/// Seconds have no more digits.
+const DIGITS_MAX: i32 = 6;
+
+pub(crate) fn definitions() -> Vec<Definition> {
+    let mut out = vec![
+        row("statement_timestamp() timestamptz", |a| Ok(Datum::Timestamp(a.settings().statement_micros))).stable(),
+        row("current_date() date", |a| Ok(Datum::Date(datetime::timestamptz_to_date(now(a), a.settings().format.time_zone)))).stable(),
+        row("clock_timestamp() timestamptz", |_| Ok(Datum::Timestamp(clock_micros()))).volatile(),
+        row("timeofday() text", |a| text(time_of_day(a))).volatile(),
+        build("current_time() time", with_time_zone).stable(),
+        build("current_time(int4) time", with_time_zone).stable(),
+    ];
+    for name in ["now", "transaction_timestamp", "current_timestamp"] {
+        out.push(row(&format!("{name}() timestamptz"), |a| Ok(Datum::Timestamp(now(a)))).stable());
+    }
+    out.extend([
+        row("current_timestamp(int4) timestamptz", |a| rounded(Datum::Timestamp(now(a)), Scalar::Timestamptz, a)).stable(),
+        row("localtimestamp() timestamp", |a| Ok(Datum::Timestamp(local(a)))).stable(),
+        row("localtimestamp(int4) timestamp", |a| rounded(Datum::Timestamp(local(a)), Scalar::Timestamp, a)).stable(),
+        row("localtime() time", |a| Ok(local_time(a))).stable(),
+        row("localtime(int4) time", |a| rounded(local_time(a), Scalar::Time, a)).stable(),
+    ]);
+    out
+}
+
+fn now(args: &Args<'_>) -> i64 {
+    args.settings().transaction_micros
+}
+
+/// The wall clock of the session's zone when the transaction began.
+fn local(args: &Args<'_>) -> i64 {
+    datetime::timestamptz_to_timestamp(now(args), args.settings().format.time_zone)
+}
+
+fn local_time(args: &Args<'_>) -> Datum {
+    datetime::timestamp_to_time(local(args)).map_or(Datum::Null, Datum::Time)
+}
+
+fn rounded(value: Datum, ty: Scalar, args: &Args<'_>) -> Result<Datum, ValueError> {
+    typmod::apply_typmod(value, SqlType::with_typmod(ty, args.int4(0)?.clamp(0, DIGITS_MAX)), true)
+}
+
+fn with_time_zone(_: &Build<'_>, _: Vec<TypedExpr>) -> Result<TypedExpr> {
+    Err(FunctionError::Unsupported("the type time with time zone".into()))
+}
+
+fn clock_micros() -> i64 {
+    static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+    CLOCK.unix_micros()
+}
+
+/// `Tue Nov 24 13:47:13.123456 2026 UTC`.
+fn time_of_day(args: &Args<'_>) -> String {
+    let (zone_setting, instant) = (args.settings().format.time_zone, clock_micros());
+    let moment = zone::moment(zone_setting, instant);
+    let (days, time) = calendar::split(instant.saturating_add(i64::from(moment.offset) * calendar::SECOND));
+    let civil = calendar::civil_from_days(days);
+    let weekday = calendar::WEEKDAYS.get(calendar::weekday(days).unsigned_abs() as usize).map_or("", |name| &name[..3]);
+    let month = calendar::MONTHS_SHORT.get((civil.month - 1).unsigned_abs() as usize).copied().unwrap_or("");
+    let (hour, minute) = (time / calendar::HOUR, time / calendar::MINUTE % 60);
+    let (second, micros) = (time / calendar::SECOND % 60, time % calendar::SECOND);
+    format!("{weekday} {month} {:02} {hour:02}:{minute:02}:{second:02}.{micros:06} {} {}", civil.day, civil.year, moment.abbreviation)
+}

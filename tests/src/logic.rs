@@ -1,0 +1,139 @@
+//! Logic tests: files of statements and their answers (`slt/**.slt`), in sqllogictest's format.
+//!
+//! An answer is compared to the letter: the text forms that PostgreSQL prints, the columns' types, the SQLSTATE, message, detail and hint of
+//! errors. How it is written:
+//!
+//! - A row is its values with `|` between them. NULL is `NULL`, the empty string `(empty)`, a line end in a value `\n`; a value that begins or ends
+//!   with a blank stands in double quotes.
+//! - A column's type is one letter ([`ColumnKind`]).
+//! - `\notices` in place of a statement gives the notices since the last one that asked, a line each.
+//! - `onlyif partita` and `skipif partita` (or `postgresql`) before a record: for what one of the two has alone.
+//!
+//! Files are written with `UPDATE=1`: then PostgreSQL's answers are put into them.
+
+mod column_kind;
+mod update;
+
+use std::path::Path;
+
+use sqllogictest::{DB, DBOutput, Record, Runner};
+
+pub use self::column_kind::ColumnKind;
+pub use self::update::update_file;
+use crate::client::{Address, Client, ClientError};
+use crate::partita_clauses::without_partita_clauses;
+
+/// In place of a statement: the notices so far.
+const NOTICES: &str = "\\notices";
+
+/// What a file runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Partita,
+    /// Gets the statements without Partita's clauses.
+    Postgresql,
+}
+
+impl Engine {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Partita => "partita",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
+/// Runs a file against a database that has nothing in it, to its end. Gives all differences.
+pub fn run_file(path: &Path, address: &Address, engine: Engine) -> Vec<String> {
+    let records = match sqllogictest::parse_file::<ColumnKind>(path) {
+        Ok(records) => records,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut runner = runner(address, engine);
+    let mut differences = Vec::new();
+    for record in records {
+        if matches!(record, Record::Halt { .. }) {
+            break;
+        }
+        let Err(error) = runner.run(record) else { continue };
+        differences.push(error.to_string());
+        if !can_go_on(address) {
+            differences.push("the server takes no connection any more".to_owned());
+            break;
+        }
+    }
+    runner.shutdown();
+    differences
+}
+
+/// Whether the server still takes connections.
+fn can_go_on(address: &Address) -> bool {
+    Client::connect(address).is_ok()
+}
+
+/// A runner without the leniency of its defaults: nothing is trimmed, and types are compared.
+fn runner(address: &Address, engine: Engine) -> Runner<Session, impl sqllogictest::MakeConnection<Conn = Session> + use<>> {
+    let address = address.clone();
+    let mut runner = Runner::new(move || std::future::ready(Client::connect(&address).map(|client| Session { client, engine })));
+    runner.with_normalizer(String::clone);
+    runner.with_validator(is_same);
+    runner.with_column_validator(sqllogictest::strict_column_validator);
+    runner
+}
+
+fn is_same(_: sqllogictest::Normalizer, actual: &[Vec<String>], expected: &[String]) -> bool {
+    actual.iter().map(|row| row.concat()).eq(expected.iter().cloned())
+}
+
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    engine: Engine,
+}
+
+impl DB for Session {
+    type Error = ClientError;
+    type ColumnType = ColumnKind;
+
+    fn run(&mut self, sql: &str) -> Result<DBOutput<ColumnKind>, ClientError> {
+        if sql == NOTICES {
+            let told = |notice: &crate::client::Report| vec![format!("{}: {}", notice.severity, notice.to_string().replace('\n', "\\n"))];
+            return Ok(DBOutput::Rows { types: vec![ColumnKind::Text], rows: self.client.take_notices().iter().map(told).collect() });
+        }
+        let answer = match self.engine {
+            Engine::Partita => self.client.execute(sql)?,
+            Engine::Postgresql => self.client.execute(&without_partita_clauses(sql))?,
+        };
+        let Some(columns) = &answer.columns else { return Ok(DBOutput::StatementComplete(answer.count())) };
+        let types = columns.iter().map(|column| ColumnKind::of(column.type_oid)).collect();
+        Ok(DBOutput::Rows { types, rows: answer.rows.iter().map(|row| vec![written_row(row)]).collect() })
+    }
+
+    fn engine_name(&self) -> &str {
+        self.engine.label()
+    }
+}
+
+fn written_row(row: &[Option<String>]) -> String {
+    row.iter().map(|value| written_value(value.as_deref())).collect::<Vec<_>>().join("|")
+}
+
+fn written_value(value: Option<&str>) -> String {
+    match value {
+        None => "NULL".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) if text.starts_with(' ') || text.ends_with(' ') => format!("\"{}\"", text.replace('\n', "\\n")),
+        Some(text) => text.replace('\n', "\\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_written_so_that_nothing_is_lost() {
+        let row = [None, Some(String::new()), Some("ab  ".to_owned()), Some("x\ny".to_owned()), Some("plain text".to_owned())];
+        assert_eq!(written_row(&row), "NULL|(empty)|\"ab  \"|x\\ny|plain text");
+    }
+}
