@@ -381,7 +381,9 @@ impl Binder<'_> {
         let mut start = self.set_expression(left, None, Some(seen))?;
         let settled = start.columns.iter().map(|c| Ok(Output { value: resolve::settle_unknown(&cx, c.value.clone())?, ..c.clone() }));
         let settled = settled.collect::<Result<Vec<_>>>()?;
-        start = self.project(start.plan, settled)?;
+        // Numbers in the form that the type itself says: the step may compute them in another one.
+        let types: Vec<SqlType> = settled.iter().map(|c| c.value.ty).collect();
+        start = self.cast_columns(Relation { plan: start.plan, columns: settled }, &types, false)?;
         super::from_clause::rename_columns(&mut start.columns, cte.alias)?;
         let table = self.unique("work");
         // The working table's columns go by their place.
@@ -408,7 +410,6 @@ impl Binder<'_> {
                     .into());
             }
         }
-        let types: Vec<SqlType> = start.columns.iter().map(|c| c.value.ty).collect();
         let step = self.cast_columns(step, &types, false)?;
         let columns = start.columns.clone();
         let plan = LogicalPlanBuilder::from(start.plan).to_recursive_query(table, step.plan, !all)?.build()?;

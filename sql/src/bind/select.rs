@@ -291,8 +291,7 @@ impl Binder<'_> {
         let Some(number) = numbered.columns.pop() else { return Ok(numbered) };
         let one = resolve::literal(&common::datum::Datum::Int8(1), common::types::Scalar::Int8.into());
         let first = resolve::binary_operator(&self.cx(), "=", number.value, one)?;
-        numbered.plan = filter(numbered.plan, first.expr)?;
-        Ok(numbered)
+        self.project(filter(numbered.plan, first.expr)?, numbered.columns)
     }
 }
 
