@@ -49,6 +49,9 @@ impl Binder<'_> {
         if let Some(over) = &function.over {
             return self.window_function(&name, function, over, env).map_err(named);
         }
+        if name == "grouping" {
+            return self.grouping_call(function, env);
+        }
         if resolve::is_aggregate(&name) {
             return self.aggregate(&name, function, env).map_err(named);
         }
@@ -116,6 +119,24 @@ impl Binder<'_> {
         // What the aggregate is wrapped in (a cast, say) stays around the column that stands for it.
         let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
         Ok(TypedExpr { expr, ..bound })
+    }
+
+    /// `GROUPING(…)`: which of the arguments the row's grouping set leaves out.
+    fn grouping_call(&self, function: &Function, env: &Environment<'_>) -> Result<TypedExpr> {
+        let collected = env.collected.filter(|_| env.aggregates_allowed).ok_or_else(|| {
+            BindError::new(SqlState::GROUPING_ERROR, format!("grouping operations are not allowed in {}", env.clause))
+        })?;
+        let (args, _) = self.arguments(function, &env.inside("GROUPING", false, false))?;
+        let args = args.into_iter().map(|a| a.expr).collect();
+        let call = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
+            datafusion::functions_aggregate::grouping::grouping_udaf(),
+            args,
+            false,
+            None,
+            Vec::new(),
+            None,
+        ));
+        Ok(TypedExpr::new(take_aggregates(call, &collected.aggregates)?, Scalar::Int4))
     }
 
     /// An aggregate whose arguments name columns of an enclosing query alone is that query's.

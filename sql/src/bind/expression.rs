@@ -59,9 +59,9 @@ impl Binder<'_> {
     /// The left side of IN: a row's entries, or the one value. They are values, whatever becomes of the whole.
     pub(crate) fn row_entries(&self, tree: &Tree, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
         let truth = env.truth.replace(Truth::Value);
-        let entries = match tree {
-            Tree::Tuple(entries) => entries.iter().map(|e| self.expression(e, env)).collect(),
-            single => self.expression(single, env).map(|value| vec![value]),
+        let entries = match super::operators::row(tree) {
+            Some(entries) => entries.iter().map(|e| self.expression(e, env)).collect(),
+            None => self.expression(tree, env).map(|value| vec![value]),
         };
         env.truth.set(truth);
         entries
@@ -111,12 +111,9 @@ impl Binder<'_> {
     }
 
     fn is_null(&self, tree: &Tree, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        let entries = match tree {
-            Tree::Tuple(entries) => entries.as_slice(),
-            single => std::slice::from_ref(single),
-        };
+        let entries = super::operators::row(tree).unwrap_or_else(|| vec![tree.clone()]);
         let mut all: Option<Expr> = None;
-        for entry in entries {
+        for entry in &entries {
             let value = resolve::settle_unknown(&self.cx(), self.expression(entry, env)?)?.expr;
             let test = if negated { value.is_not_null() } else { value.is_null() };
             all = Some(match all {

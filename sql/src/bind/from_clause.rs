@@ -190,7 +190,10 @@ impl Binder<'_> {
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, .. } => self.named(name, alias.as_ref(), ctes),
+            TableFactor::Table { name, alias, args: None, sample: None, .. } => match only(name, alias.as_ref()) {
+                Some(table) => self.named(&table, None, ctes),
+                None => self.named(name, alias.as_ref(), ctes),
+            },
             TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
@@ -378,6 +381,13 @@ fn invalid_lateral(references: &[Expr], left: &Scope) -> BindError {
     Report::new(SqlState::INVALID_COLUMN_REFERENCE, format!("invalid reference to FROM-clause entry for table \"{table}\""))
         .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
         .into()
+}
+
+/// `FROM ONLY t` is read as a table `only` with the alias `t`. No table has children, so ONLY changes nothing.
+fn only(name: &ObjectName, alias: Option<&TableAlias>) -> Option<ObjectName> {
+    let [part] = name.0.as_slice() else { return None };
+    let is_word = part.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("only"));
+    alias.filter(|a| is_word && !a.explicit && a.columns.is_empty()).map(|a| ObjectName::from(vec![a.name.clone()]))
 }
 
 fn cross(left: Source, right: Source) -> Result<Source> {

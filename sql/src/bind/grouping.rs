@@ -39,6 +39,22 @@ pub(crate) struct Grouping {
 }
 
 impl Grouping {
+    /// Whether all rows are one group.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The arguments of GROUPING, as the aggregation knows its keys.
+    fn grouping_arguments(&self, args: &[Expr]) -> Result<Vec<Expr>> {
+        let compared = |arg: &Expr| {
+            self.keys.iter().find(|k| k.value == *arg).map(|k| k.compared.clone()).ok_or_else(|| {
+                let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+                BindError::new(SqlState::GROUPING_ERROR, message)
+            })
+        };
+        args.iter().map(compared).collect()
+    }
+
     /// The aggregation on a plan.
     pub(crate) fn plan(&self, input: LogicalPlan, mut aggregates: Vec<Expr>) -> Result<LogicalPlan> {
         let compared = |at: &usize| self.keys[*at].compared.clone();
@@ -49,6 +65,18 @@ impl Grouping {
                 vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
+        for aggregate in &mut aggregates {
+            let name = aggregate.schema_name().to_string();
+            if let Expr::AggregateFunction(call) = aggregate
+                && call.func.name() == "grouping"
+            {
+                let args = self.grouping_arguments(&call.params.args)?;
+                if args != call.params.args {
+                    call.params.args = args;
+                    *aggregate = aggregate.clone().alias(name);
+                }
+            }
+        }
         for shown in self.keys.iter().filter_map(|k| k.shown.clone()) {
             if !aggregates.contains(&shown) {
                 aggregates.push(shown);

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, lit};
 use functions::context::CastContext;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{BinaryOperator, Expr as Tree, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr as Tree, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value};
 
 use super::Binder;
 use super::environment::Environment;
@@ -25,10 +25,10 @@ impl Binder<'_> {
         }
         let symbol = symbol(op)?;
         if let (Some(left), Some(right)) = (row(left), row(right)) {
-            return self.row_comparison(left, &symbol, right, env);
+            return self.row_comparison(&left, &symbol, &right, env);
         }
         if let (Some(left), Tree::Subquery(query)) = (row(left), right) {
-            let left = self.all(left, env)?;
+            let left = self.all(&left, env)?;
             let right = self.row_subquery(query, left.len(), env)?;
             return self.compare_rows(&left, &symbol, &right);
         }
@@ -127,8 +127,8 @@ impl Binder<'_> {
         let (Some(left), Some(right)) = (row(left), row(right)) else {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "wrong number of parameters on left side of OVERLAPS expression"));
         };
-        let mut args = self.all(left, env)?;
-        args.extend(self.all(right, env)?);
+        let mut args = self.all(&left, env)?;
+        args.extend(self.all(&right, env)?);
         Ok(resolve::call(&self.cx(), "overlaps", args, false)?)
     }
 
@@ -150,7 +150,7 @@ impl Binder<'_> {
 
     pub(crate) fn in_list(&self, value: &Tree, list: &[Tree], negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let expr = match row(value) {
-            Some(left) => self.row_in_list(left, list, env)?,
+            Some(left) => self.row_in_list(&left, list, env)?,
             None => {
                 let value = self.expression(value, env)?;
                 let items = self.all(list, env)?;
@@ -167,7 +167,7 @@ impl Binder<'_> {
             let Some(right) = row(item) else {
                 return Err(BindError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
             };
-            let same = self.row_comparison(left, "=", right, env)?.expr;
+            let same = self.row_comparison(left, "=", &right, env)?.expr;
             any = Some(match any {
                 None => same,
                 Some(before) => before.or(same),
@@ -303,11 +303,19 @@ impl Binder<'_> {
     }
 }
 
-/// The entries of a row expression; one in parentheses is no row.
-fn row(tree: &Tree) -> Option<&[Tree]> {
+/// The entries of a row expression, with or without the word ROW; one in parentheses is no row.
+pub(crate) fn row(tree: &Tree) -> Option<Vec<Tree>> {
     match tree {
-        Tree::Tuple(entries) => Some(entries),
+        Tree::Tuple(entries) => Some(entries.clone()),
         Tree::Nested(inner) if matches!(inner.as_ref(), Tree::Tuple(_)) => row(inner),
+        Tree::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") && function.over.is_none() => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let entry = |arg: &FunctionArg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(tree)) => Some(tree.clone()),
+                _ => None,
+            };
+            list.args.iter().map(entry).collect()
+        }
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, SortExpr, Window};
-use functions::resolve::{self, SortKey};
+use functions::resolve::{self, AggregateCall, SortKey};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
     Distinct as DistinctTree, Expr as Tree, OrderBy, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind, Value,
@@ -79,7 +79,12 @@ impl Binder<'_> {
             for value in parts.values_mut().chain(&mut windows).chain(of_sets) {
                 *value = self.over_groups(std::mem::take(value), &mut grouping, &source.scope)?;
             }
-            plan = grouping.plan(plan, collected.aggregates.borrow().clone())?;
+            let mut aggregates = collected.aggregates.borrow().clone();
+            if aggregates.is_empty() && grouping.is_empty() {
+                // One group of all rows, of which nothing is asked.
+                aggregates.push(resolve::aggregate(&self.cx(), AggregateCall { star: true, ..AggregateCall::plain("count", Vec::new()) })?.expr);
+            }
+            plan = grouping.plan(plan, aggregates)?;
             if let Some(having) = parts.having.take() {
                 plan = filter(plan, having)?;
             }

@@ -342,7 +342,7 @@ pub(crate) fn with_outer_columns(expr: Expr, moved: &[(Column, Column)]) -> data
 }
 
 /// The sort that ends a plan, below a limit and a projection, and a value over the rows there.
-fn at_sort(plan: &LogicalPlan, value: &Expr) -> Option<(LogicalPlan, Expr, Vec<datafusion::logical_expr::SortExpr>)> {
+pub(crate) fn at_sort(plan: &LogicalPlan, value: &Expr) -> Option<(LogicalPlan, Expr, Vec<datafusion::logical_expr::SortExpr>)> {
     match plan {
         LogicalPlan::Sort(sort) => Some((plan.clone(), value.clone(), sort.expr.clone())),
         LogicalPlan::Projection(projection) => {
