@@ -33,7 +33,7 @@ pub fn route_text(route: &Route) -> String {
 
 fn collect(plan: &Arc<dyn ExecutionPlan>, routes: &mut Vec<Route>) {
     if let Some(scatter) = plan.downcast_ref::<ScatterExec>() {
-        routes.push(scatter.route().clone());
+        routes.extend(scatter.routes().iter().map(|r| Route::clone(r)));
     }
     for child in plan.children() {
         collect(child, routes);

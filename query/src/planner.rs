@@ -21,6 +21,8 @@ use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use functions::context::CatalogExtension;
@@ -33,7 +35,7 @@ use crate::apply_exec::QueryPlanner;
 use crate::context::StatementContext;
 use crate::correlation::{self, ApplyTheRest, Tolerant};
 use crate::errors::report;
-use crate::scatter_rule::PushIntoScatter;
+use crate::scatter_rule::{Colocate, PushIntoScatter};
 
 /// One shared, trimmed session state, and the memory that statements share.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl Planner {
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(logical_rules())
             .with_query_planner(Arc::new(QueryPlanner::new(Arc::clone(&simplifier))))
-            .with_physical_optimizer_rule(Arc::new(PushIntoScatter))
+            .with_physical_optimizer_rules(physical_rules())
             .build();
         Ok(Self { state, runtime, analyzer, simplifier })
     }
@@ -141,6 +143,18 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             }
             _ => rules.push(rule),
         }
+    }
+    rules
+}
+
+/// DataFusion's rules; before the first, what is cut alike is put together, and what may run beside the data goes there when the exchanges are placed.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(Colocate)];
+    for rule in PhysicalOptimizer::new().rules {
+        if rule.name() == "EnsureCooperative" {
+            rules.push(Arc::new(PushIntoScatter));
+        }
+        rules.push(rule);
     }
     rules
 }
