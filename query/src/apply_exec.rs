@@ -157,6 +157,11 @@ impl ApplyExec {
         &self.dependent.plan
     }
 
+    /// The outer columns that it depends on.
+    pub(crate) fn outer_names(&self) -> impl Iterator<Item = String> {
+        self.dependent.columns.iter().map(|(column, _)| column.name.clone())
+    }
+
     pub(crate) fn kind(&self) -> ApplyKind {
         self.kind
     }

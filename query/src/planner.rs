@@ -37,6 +37,9 @@ use crate::correlation::{self, ApplyTheRest, Tolerant};
 use crate::errors::report;
 use crate::scatter_rule::{Colocate, PushIntoScatter};
 
+/// Bytes that a merge of ordered streams may read ahead.
+const READ_AHEAD_BYTES: usize = 4 << 20;
+
 /// One shared, trimmed session state, and the memory that statements share.
 #[derive(Debug)]
 pub struct Planner {
@@ -58,6 +61,8 @@ impl Planner {
         // A scan's streams are as many as its workers have cores; dealing them round again would only part the operators from the data.
         options.optimizer.enable_round_robin_repartition = false;
         options.optimizer.skip_failed_rules = false;
+        // In place of a sort that is not needed, at most this much is read ahead.
+        options.execution.sort_pushdown_buffer_capacity = READ_AHEAD_BYTES;
         // The binder has cast everything already.
         let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>]);
         let simplifier = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(EliminateFilter::new()), Arc::new(EliminateLimit::new())]);
