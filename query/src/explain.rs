@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::buffer::BufferExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -26,7 +27,7 @@ use crate::scatter_exec::ScatterExec;
 
 mod expressions;
 
-use expressions::{aggregate, name, sort_keys, text, texts};
+use expressions::{aggregate, logical, name, outputs, sort_keys, text, texts};
 
 /// The line that EXPLAIN begins with: the widest of the plan's routes.
 pub fn route_line(plan: &Arc<dyn ExecutionPlan>) -> String {
@@ -96,19 +97,28 @@ fn write(plan: &Arc<dyn ExecutionPlan>, depth: usize, analyzed: bool, routes: &m
         write(child, depth + 1, analyzed, routes, lines);
     }
     if let Some(apply) = plan.downcast_ref::<ApplyExec>() {
-        let below = apply.dependent().display_indent().to_string();
-        for line in below.lines() {
-            let inner = line.trim_start();
-            let indent = "  ".repeat(depth + 1 + (line.len() - inner.len()) / 2);
-            lines.push(format!("{indent}->  {}", logical(inner)));
-        }
+        write_dependent(apply.dependent(), depth + 1, lines);
     }
 }
 
-/// A line of a dependent plan, which has no operators yet.
-fn logical(line: &str) -> String {
-    let words: Vec<String> = line.split(' ').map(name).collect();
-    words.join(" ").replace("TableScan:", "Scan:").replace("Projection:", "Project:")
+/// Writes a dependent plan, which has no operators yet.
+fn write_dependent(plan: &LogicalPlan, depth: usize, lines: &mut Vec<String>) {
+    let shown = match plan {
+        LogicalPlan::TableScan(scan) => {
+            let filters = scan.filters.iter().map(|f| logical(&f.to_string())).collect::<Vec<_>>().join(", ");
+            let condition = if filters.is_empty() { String::new() } else { format!(", partitions by {filters}") };
+            format!("Scan: {}{condition}", crate::table::name_of(scan))
+        }
+        LogicalPlan::Projection(projection) => {
+            let exprs = projection.expr.iter().map(|e| logical(&e.clone().unalias().to_string())).collect::<Vec<_>>().join(", ");
+            format!("Project: {exprs}")
+        }
+        other => logical(&other.display().to_string()),
+    };
+    lines.push(format!("{}->  {shown}", "  ".repeat(depth)));
+    for input in plan.inputs() {
+        write_dependent(input, depth + 1, lines);
+    }
 }
 
 fn scan_text(scan: &ScanExec, route: Option<&Route>) -> String {
@@ -138,7 +148,7 @@ fn operator(plan: &Arc<dyn ExecutionPlan>) -> String {
         return format!("Filter: {}{}", text(filter.predicate()), first(filter.fetch()));
     }
     if let Some(project) = plan.downcast_ref::<ProjectionExec>() {
-        return format!("Project: {}", texts(project.expr().iter().map(|p| &p.expr)));
+        return format!("Project: {}", outputs(project.expr()));
     }
     if let Some(node) = plan.downcast_ref::<AggregateExec>() {
         return aggregate_text(node);

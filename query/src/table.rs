@@ -12,9 +12,9 @@ use common::row::{ROW_KEY, ROW_VERSION};
 use common::types::{Scalar, SqlType};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNode;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableSource, TableType};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -39,6 +39,7 @@ const INDEX_WAIT_MS: u32 = 2_000;
 #[derive(Debug)]
 pub struct PartitaTable {
     oid: Oid,
+    name: String,
     schema: SchemaRef,
     /// For each column of the schema but the hidden ones: its place in the stored row, and its type.
     columns: Vec<(usize, SqlType)>,
@@ -55,7 +56,7 @@ impl PartitaTable {
         }
         fields.push(Field::new(ROW_KEY, DataType::Binary, false));
         fields.push(Field::new(ROW_VERSION, DataType::UInt64, false));
-        let provider = Self { oid: table.oid, schema: Arc::new(Schema::new(fields)), columns };
+        let provider = Self { oid: table.oid, name: table.name.clone(), schema: Arc::new(Schema::new(fields)), columns };
         provider_as_source(Arc::new(provider))
     }
 
@@ -71,6 +72,13 @@ impl PartitaTable {
             None => ScanColumn::RowVersion,
         }
     }
+}
+
+/// The name of a scan's table, for EXPLAIN.
+pub(crate) fn name_of(scan: &TableScan) -> String {
+    let provider = source_as_provider(&scan.source).ok();
+    let table = provider.as_ref().and_then(|provider| provider.downcast_ref::<PartitaTable>());
+    table.map_or_else(|| scan.table_name.to_string(), |table| table.name.clone())
 }
 
 #[async_trait]

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr};
+use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr};
+use datafusion::physical_expr::projection::ProjectionExpr;
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 use functions::typed_expr::PLAN_NAME_SEPARATOR;
@@ -21,7 +23,14 @@ pub(super) fn text(expr: &Arc<dyn PhysicalExpr>) -> String {
         return literal(constant.value());
     }
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
-        return format!("{} {} {}", operand(binary.left()), binary.op(), operand(binary.right()));
+        let level = level(binary.op());
+        // AND and OR chain without parentheses.
+        let side = |expr: &Arc<dyn PhysicalExpr>| match expr.downcast_ref::<BinaryExpr>() {
+            Some(inner) if self::level(inner.op()) > level || (inner.op() == binary.op() && level < COMPARISON) => text(expr),
+            Some(_) => format!("({})", text(expr)),
+            None => operand(expr),
+        };
+        return format!("{} {} {}", side(binary.left()), binary.op(), side(binary.right()));
     }
     if let Some(cast) = expr.downcast_ref::<CastExpr>() {
         return text(cast.expr());
@@ -42,6 +51,11 @@ pub(super) fn text(expr: &Arc<dyn PhysicalExpr>) -> String {
     if let Some(case) = expr.downcast_ref::<CaseExpr>() {
         return self::case(case);
     }
+    if let Some(like) = expr.downcast_ref::<LikeExpr>() {
+        let not = if like.negated() { "NOT " } else { "" };
+        let word = if like.case_insensitive() { "ILIKE" } else { "LIKE" };
+        return format!("{} {not}{word} {}", operand(like.expr()), operand(like.pattern()));
+    }
     if let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() {
         return function(call.fun().name(), call.args());
     }
@@ -49,6 +63,31 @@ pub(super) fn text(expr: &Arc<dyn PhysicalExpr>) -> String {
         return "(subquery)".to_owned();
     }
     name(&expr.to_string())
+}
+
+/// How an operator that is a comparison binds; arithmetic binds closer.
+const COMPARISON: u8 = 2;
+
+fn level(op: &Operator) -> u8 {
+    match op {
+        Operator::Or => 0,
+        Operator::And => 1,
+        op if op.supports_propagation() => COMPARISON,
+        _ => 3,
+    }
+}
+
+/// The columns of a projection: a column of a computed name goes by the name that it gets.
+pub(super) fn outputs(exprs: &[ProjectionExpr]) -> String {
+    let output = |output: &ProjectionExpr| {
+        let alias = name(&output.alias);
+        let is_plain = output.expr.downcast_ref::<Column>().is_some();
+        match is_plain && !alias.is_empty() {
+            true => alias,
+            false => text(&output.expr),
+        }
+    };
+    exprs.iter().map(output).collect::<Vec<_>>().join(", ")
 }
 
 /// Expressions with commas between them.
@@ -89,6 +128,29 @@ pub(super) fn name(of: &str) -> String {
         return "count(*)".to_owned();
     }
     without_qualifiers(of)
+}
+
+/// A logical expression's text with constants in SQL's form.
+pub(super) fn logical(of: &str) -> String {
+    const TYPES: [&str; 8] = ["Int16(", "Int32(", "Int64(", "Float64(", "Utf8(", "Boolean(", "outer_ref(", "Date32("];
+    let mut shown = without_qualifiers(of);
+    for ty in TYPES {
+        while let Some(start) = shown.find(ty) {
+            let inner = start + ty.len();
+            let Some(end) = shown[inner..].find(')').map(|at| at + inner) else { break };
+            let value = shown[inner..end].replace('"', "'");
+            shown.replace_range(start..=end, &value);
+        }
+    }
+    let mut plain = String::with_capacity(shown.len());
+    let mut is_unique_part = false;
+    for c in shown.chars() {
+        is_unique_part = c == PLAN_NAME_SEPARATOR || (is_unique_part && (c.is_alphanumeric() || c == '_'));
+        if !is_unique_part {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// The text without the names that plans give to relations.

@@ -2,6 +2,8 @@
 //!
 //! A call gives each row a list; unnesting makes rows of it. Several lists beside each other are padded with NULLs to the longest.
 
+use common::error::Report;
+use common::sqlstate::SqlState;
 use datafusion::common::{Column, NullHandling, UnnestOptions};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use functions::resolve::{self, SetReturning};
@@ -172,11 +174,13 @@ impl Binder<'_> {
 
 /// A call of a set-returning function where none may be.
 pub(crate) fn not_allowed(clause: &str) -> BindError {
-    use common::sqlstate::SqlState;
     let message = match clause {
-        "aggregate" => "aggregate function calls cannot contain set-returning function calls".to_owned(),
-        "window" => "window function calls cannot contain set-returning function calls".to_owned(),
+        "aggregate" | "window" => format!("{clause} function calls cannot contain set-returning function calls"),
         clause => format!("set-returning functions are not allowed in {clause}"),
     };
-    BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+    let report = Report::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+    match clause {
+        "aggregate" | "window" => report.with_hint("You might be able to move the set-returning function into a LATERAL FROM item.").into(),
+        _ => report.into(),
+    }
 }
