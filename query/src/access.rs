@@ -146,7 +146,13 @@ fn by_index(state: &CatalogState, table: &Table, index: &Arc<Index>, constraints
             let workers = pieces(&map, &bounds, &entries.ranges);
             let is_point = (0..bound).all(|at| is_single(columns.get(at)));
             let route = route(&workers, map.partitions.len(), is_point, what, names);
-            Access { structure: Structure::GlobalIndex(Arc::clone(index)), workers, route, ranges: entries.ranges.len(), is_one_hash: false }
+            Access {
+                structure: Structure::GlobalIndex(Arc::clone(index)),
+                workers,
+                route,
+                ranges: entries.ranges.len(),
+                is_one_hash: false,
+            }
         }
     };
     Ok(Some((bound, access)))

@@ -103,10 +103,15 @@ impl Dependent {
 /// The plan with outer columns as constants.
 fn with_values(plan: LogicalPlan, values: &HashMap<&Column, &ScalarValue>) -> Result<LogicalPlan> {
     let is_known = |expr: &Expr| matches!(expr, Expr::OuterReferenceColumn(_, column) if values.contains_key(column));
-    let without = |subquery: Subquery| Subquery { outer_ref_columns: subquery.outer_ref_columns.into_iter().filter(|e| !is_known(e)).collect(), ..subquery };
+    let without = |subquery: Subquery| Subquery {
+        outer_ref_columns: subquery.outer_ref_columns.into_iter().filter(|e| !is_known(e)).collect(),
+        ..subquery
+    };
     let constant = |expr: Expr| {
         Ok(match expr {
-            Expr::OuterReferenceColumn(_, column) if values.contains_key(&column) => Transformed::yes(Expr::Literal(values[&column].clone(), None)),
+            Expr::OuterReferenceColumn(_, column) if values.contains_key(&column) => {
+                Transformed::yes(Expr::Literal(values[&column].clone(), None))
+            }
             Expr::ScalarSubquery(subquery) => Transformed::yes(Expr::ScalarSubquery(without(subquery))),
             Expr::Exists(mut exists) => {
                 exists.subquery = without(exists.subquery);
@@ -301,8 +306,10 @@ impl Running {
         let mut columns = batch.columns().to_vec();
         match self.kind {
             ApplyKind::Value => {
-                let values: Vec<ScalarValue> =
-                    answers.iter().filter_map(|answer| if let Answer::Value(value) = answer.as_ref() { Some(value.clone()) } else { None }).collect();
+                let values: Vec<ScalarValue> = answers
+                    .iter()
+                    .filter_map(|answer| if let Answer::Value(value) = answer.as_ref() { Some(value.clone()) } else { None })
+                    .collect();
                 if values.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -329,7 +336,11 @@ impl Running {
             } else if self.kind == ApplyKind::Left {
                 places.push(row);
                 let nulls: Vec<ArrayRef> = right.schema().fields().iter().map(|f| new_null_array(f.data_type(), 1)).collect();
-                rights.push(RecordBatch::try_new_with_options(nullable(&right.schema()), nulls, &RecordBatchOptions::new().with_row_count(Some(1)))?);
+                rights.push(RecordBatch::try_new_with_options(
+                    nullable(&right.schema()),
+                    nulls,
+                    &RecordBatchOptions::new().with_row_count(Some(1)),
+                )?);
             }
             if places.len() >= BATCH_ROWS {
                 batches.push(self.beside(batch, std::mem::take(&mut places), &std::mem::take(&mut rights))?);

@@ -90,7 +90,9 @@ fn has_correlation(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         found |= matches!(node, LogicalPlan::Subquery(_));
         node.apply_expressions(|expr| {
-            found |= expr.exists(|part| Ok(subquery_of(part).is_some_and(|s| !s.outer_ref_columns.is_empty() || !matches!(part, Expr::ScalarSubquery(_)))))?;
+            found |= expr.exists(|part| {
+                Ok(subquery_of(part).is_some_and(|s| !s.outer_ref_columns.is_empty() || !matches!(part, Expr::ScalarSubquery(_))))
+            })?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
@@ -191,8 +193,9 @@ impl Applier {
         let columns = filter.input.schema().columns();
         let (mut below, mut above) = (Vec::new(), Vec::new());
         let mut applied = Arc::clone(&filter.input);
-        let (plain, subqueries): (Vec<Expr>, Vec<Expr>) =
-            split_conjunction_owned(filter.predicate).into_iter().partition(|e| !e.exists(|part| Ok(subquery_of(part).is_some())).unwrap_or(true));
+        let (plain, subqueries): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(filter.predicate)
+            .into_iter()
+            .partition(|e| !e.exists(|part| Ok(subquery_of(part).is_some())).unwrap_or(true));
         below.extend(plain);
         let mut untrusted = Vec::new();
         for condition in subqueries {
@@ -250,7 +253,8 @@ impl Applier {
 
     fn join(&mut self, join: Join) -> Result<LogicalPlan> {
         if let LogicalPlan::Subquery(subquery) = join.right.as_ref() {
-            let trusted = self.trusts && (Shape::Rows.fits(subquery, join.left.schema())? || Shape::Aggregate.fits(subquery, join.left.schema())?);
+            let trusted =
+                self.trusts && (Shape::Rows.fits(subquery, join.left.schema())? || Shape::Aggregate.fits(subquery, join.left.schema())?);
             let plain = !join.filter.as_ref().is_some_and(|f| f.exists(|part| Ok(subquery_of(part).is_some())).unwrap_or(true));
             if trusted && plain && join.join_type == JoinType::Inner {
                 return Ok(LogicalPlan::Join(join));
@@ -263,7 +267,9 @@ impl Applier {
             return Ok(node);
         }
         let needs_apply = join.filter.as_ref().is_some_and(|filter| {
-            let is_one = |part: &Expr| subquery_of(part).is_some_and(|s| !s.outer_ref_columns.is_empty() || !matches!(part, Expr::ScalarSubquery(_)));
+            let is_one = |part: &Expr| {
+                subquery_of(part).is_some_and(|s| !s.outer_ref_columns.is_empty() || !matches!(part, Expr::ScalarSubquery(_)))
+            };
             filter.exists(|part| Ok(is_one(part))).unwrap_or(true)
         });
         if !needs_apply {
@@ -372,7 +378,9 @@ fn plan_names_outer(plan: &LogicalPlan, around: &DFSchema) -> bool {
 
 fn aggregate(plan: &LogicalPlan, around: &DFSchema) -> Result<bool> {
     match plan {
-        LogicalPlan::Projection(projection) if !projection.expr.iter().any(|e| names_outer(e, around)) => aggregate(&projection.input, around),
+        LogicalPlan::Projection(projection) if !projection.expr.iter().any(|e| names_outer(e, around)) => {
+            aggregate(&projection.input, around)
+        }
         LogicalPlan::Aggregate(node) => {
             let plain = node.group_expr.is_empty() && !node.aggr_expr.iter().any(|e| names_outer(e, around));
             Ok(plain && path(&node.input, true, around)?)
@@ -401,7 +409,9 @@ fn path(plan: &LogicalPlan, equalities_only: bool, around: &DFSchema) -> Result<
         }
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             let mut own = join.on.iter().flat_map(|(l, r)| [l, r]).chain(&join.filter);
-            Ok(!own.any(|e| names_outer(e, around)) && path(&join.left, equalities_only, around)? && path(&join.right, equalities_only, around)?)
+            Ok(!own.any(|e| names_outer(e, around))
+                && path(&join.left, equalities_only, around)?
+                && path(&join.right, equalities_only, around)?)
         }
         other => Ok(!plan_names_outer(other, around)),
     }

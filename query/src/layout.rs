@@ -99,11 +99,7 @@ pub fn streams(workers: &[WorkerPieces], map: &PartitionMap) -> (Vec<Slot>, Vec<
 }
 
 /// The fragment with its scans' streams in the order of `wanted`; a slot that it does not have reads nothing.
-pub fn in_slots(
-    fragment: &Arc<dyn ExecutionPlan>,
-    have: &[Slot],
-    wanted: &[Slot],
-) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+pub fn in_slots(fragment: &Arc<dyn ExecutionPlan>, have: &[Slot], wanted: &[Slot]) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     if have == wanted {
         return Ok(Arc::clone(fragment));

@@ -14,12 +14,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
-use datafusion::optimizer::eliminate_filter::EliminateFilter;
-use datafusion::optimizer::eliminate_limit::EliminateLimit;
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_filter::EliminateFilter;
+use datafusion::optimizer::eliminate_limit::EliminateLimit;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -65,7 +65,11 @@ impl Planner {
         options.execution.sort_pushdown_buffer_capacity = READ_AHEAD_BYTES;
         // The binder has cast everything already.
         let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>]);
-        let simplifier = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new()), Arc::new(EliminateFilter::new()), Arc::new(EliminateLimit::new())]);
+        let simplifier = Optimizer::with_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(EliminateFilter::new()),
+            Arc::new(EliminateLimit::new()),
+        ]);
         let simplifier = Arc::new(simplifier);
         let state = SessionStateBuilder::new()
             .with_config(config)

@@ -104,7 +104,9 @@ impl ScatterExec {
         let mut slots: Vec<Slot> = self.slots.iter().chain(other.slots.iter()).copied().collect();
         slots.sort_unstable();
         slots.dedup();
-        let of = |side: &Self, slot: &Slot| side.slots.iter().position(|s| s == slot).map(|at| side.targets[at].partitions.clone()).unwrap_or_default();
+        let of = |side: &Self, slot: &Slot| {
+            side.slots.iter().position(|s| s == slot).map(|at| side.targets[at].partitions.clone()).unwrap_or_default()
+        };
         let targets = slots.iter().map(|slot| Target::new(slot.0, of(self, slot).into_iter().chain(of(other, slot)))).collect();
         let left = in_slots(&self.fragment, &self.slots, &slots)?;
         let right = in_slots(&other.fragment, &other.slots, &slots)?;
@@ -141,7 +143,8 @@ fn reversed(fragment: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>>
     if let Some(scan) = fragment.downcast_ref::<ScanExec>() {
         return scan.reversed().filter(|_| scan.spec().limit.is_none()).map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
     }
-    let is_transparent = fragment.downcast_ref::<FilterExec>().is_some_and(|f| f.fetch().is_none()) || fragment.downcast_ref::<ProjectionExec>().is_some();
+    let is_transparent =
+        fragment.downcast_ref::<FilterExec>().is_some_and(|f| f.fetch().is_none()) || fragment.downcast_ref::<ProjectionExec>().is_some();
     match fragment.children().as_slice() {
         [child] if is_transparent => replace_children_if_necessary(Arc::clone(fragment), vec![reversed(child)?]).ok(),
         _ => None,

@@ -123,9 +123,10 @@ impl Binder<'_> {
 
     /// `GROUPING(…)`: which of the arguments the row's grouping set leaves out.
     fn grouping_call(&self, function: &Function, env: &Environment<'_>) -> Result<TypedExpr> {
-        let collected = env.collected.filter(|_| env.aggregates_allowed).ok_or_else(|| {
-            BindError::new(SqlState::GROUPING_ERROR, format!("grouping operations are not allowed in {}", env.clause))
-        })?;
+        let collected = env
+            .collected
+            .filter(|_| env.aggregates_allowed)
+            .ok_or_else(|| BindError::new(SqlState::GROUPING_ERROR, format!("grouping operations are not allowed in {}", env.clause)))?;
         let (args, _) = self.arguments(function, &env.inside("GROUPING", false, false))?;
         let args = args.into_iter().map(|a| a.expr).collect();
         let call = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(

@@ -18,7 +18,7 @@ use super::environment::Environment;
 use super::query::output_by_number;
 use super::relation::Output;
 use super::scope::{Scope, folded};
-use super::select::result_column;
+use super::select::{SET, placeholders, replace_placeholders, result_column};
 use crate::error::{BindError, Result};
 
 /// A grouping expression.
@@ -42,6 +42,21 @@ impl Grouping {
     /// Whether all rows are one group.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Whether a key is made of set-returning functions: then these come before the groups.
+    pub(crate) fn names_sets(&self) -> bool {
+        self.keys.iter().any(|k| !placeholders(&k.value, SET).is_empty())
+    }
+
+    /// The keys over the results of set-returning functions.
+    pub(crate) fn with_sets(&mut self, results: &[Expr]) -> Result<()> {
+        for key in &mut self.keys {
+            for expr in [Some(&mut key.value), Some(&mut key.compared), key.shown.as_mut()].into_iter().flatten() {
+                *expr = replace_placeholders(std::mem::take(expr), SET, results)?;
+            }
+        }
+        Ok(())
     }
 
     /// The arguments of GROUPING, as the aggregation knows its keys.

@@ -75,6 +75,14 @@ impl Binder<'_> {
         let mut sets = collected.sets.borrow().clone();
         if is_grouped {
             let mut grouping = grouping.unwrap_or_default();
+            if grouping.names_sets() {
+                let (unnested, results) = self.unnest_select_list(plan, std::mem::take(&mut sets))?;
+                plan = unnested;
+                grouping.with_sets(&results)?;
+                for value in parts.values_mut().chain(&mut windows) {
+                    *value = replace_placeholders(std::mem::take(value), SET, &results)?;
+                }
+            }
             let of_sets = sets.iter_mut().map(|set| &mut set.expr.expr);
             for value in parts.values_mut().chain(&mut windows).chain(of_sets) {
                 *value = self.over_groups(std::mem::take(value), &mut grouping, &source.scope)?;
@@ -82,7 +90,8 @@ impl Binder<'_> {
             let mut aggregates = collected.aggregates.borrow().clone();
             if aggregates.is_empty() && grouping.is_empty() {
                 // One group of all rows, of which nothing is asked.
-                aggregates.push(resolve::aggregate(&self.cx(), AggregateCall { star: true, ..AggregateCall::plain("count", Vec::new()) })?.expr);
+                aggregates
+                    .push(resolve::aggregate(&self.cx(), AggregateCall { star: true, ..AggregateCall::plain("count", Vec::new()) })?.expr);
             }
             plan = grouping.plan(plan, aggregates)?;
             if let Some(having) = parts.having.take() {

@@ -11,8 +11,8 @@ use common::sqlstate::SqlState;
 use common::types::Scalar;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Spans};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 use functions::resolve::{self, AggregateCall, SortKey};
 use functions::typed_expr::TypedExpr;
@@ -308,7 +308,9 @@ impl Binder<'_> {
 pub(crate) fn with_outer_columns(expr: Expr, moved: &[(Column, Column)]) -> datafusion::error::Result<Expr> {
     let after = |e: Expr| {
         let found = match &e {
-            Expr::OuterReferenceColumn(field, column) => moved.iter().find(|(before, _)| before == column).map(|(_, to)| (Arc::clone(field), to.clone())),
+            Expr::OuterReferenceColumn(field, column) => {
+                moved.iter().find(|(before, _)| before == column).map(|(_, to)| (Arc::clone(field), to.clone()))
+            }
             _ => None,
         };
         Ok(match found {
@@ -324,7 +326,8 @@ pub(crate) fn with_outer_columns(expr: Expr, moved: &[(Column, Column)]) -> data
                 Ok(e.transform_up(after)?.update_data(|e| name.restore(e)))
             })
         })?;
-        let outer_ref_columns = subquery.outer_ref_columns.into_iter().map(|e| Ok(after(e)?.data)).collect::<datafusion::error::Result<_>>()?;
+        let outer_ref_columns =
+            subquery.outer_ref_columns.into_iter().map(|e| Ok(after(e)?.data)).collect::<datafusion::error::Result<_>>()?;
         Ok(Subquery { subquery: Arc::new(plan.data), outer_ref_columns, spans: subquery.spans })
     };
     Ok(match expr {
