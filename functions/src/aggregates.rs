@@ -49,6 +49,13 @@ pub struct AggregateCall {
     pub within_group: bool,
 }
 
+impl AggregateCall {
+    /// A call without any clause.
+    pub fn plain(name: &str, args: Vec<TypedExpr>) -> Self {
+        Self { name: name.to_owned(), args, star: false, distinct: false, order_by: Vec::new(), filter: None, within_group: false }
+    }
+}
+
 /// One item of an ORDER BY; `expr` as [`sort_key_expr`] made it, or as written.
 #[derive(Debug, Clone)]
 pub struct SortKey {

@@ -14,7 +14,7 @@ pub use crate::library::json_building::row_value;
 pub use crate::library::sets::{defined_record_set, is_defined_record_set};
 pub use crate::literals::{constant, literal, parameter, scalar_value, settle_unknown, unknown_literal};
 pub use crate::named_arguments::arrange as arrange_named_arguments;
-pub use crate::set_returning::{SetReturning, is_set_returning, never_empty, ordinality, set_of_one, set_returning};
+pub use crate::set_returning::{SetReturning, is_set_returning, ordinality, set_returning};
 pub use crate::windows::{WindowCall, is_window, window};
 
 use crate::casts::{coerce, paths};

@@ -52,7 +52,6 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
         columns("numbers_of(variadic any) int8[]", numbers_of).nullable().hidden(),
-        columns_typed("never_empty(any) any", never_empty_kernel, |args| args[0].clone()).nullable().hidden(),
     ]
 }
 
@@ -137,16 +136,6 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     }
 }
 
-/// A value as a set of one row.
-pub fn set_of_one(cx: &ExprContext<'_>, value: TypedExpr) -> Result<SetReturning> {
-    let ty = value.ty;
-    if ty.is_array {
-        return Err(FunctionError::Unsupported("a function that answers an array, in FROM,".into()));
-    }
-    let expr = crate::arrays::array_constructor(cx, vec![value])?;
-    Ok(SetReturning { expr, columns: vec![(String::new(), ty)], of_records: false })
-}
-
 /// The numbers of the rows that sets beside each other have: WITH ORDINALITY.
 pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
     let ty = SqlType::array_of(Scalar::Int8.into());
@@ -154,13 +143,6 @@ pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
     let lists = sets.iter().map(|set| set.expr.expr.clone()).collect();
     let expr = TypedExpr::new(registry::call_hidden("numbers_of(variadic any) int8[]", types, ty, lists), ty);
     SetReturning { expr, columns: vec![("ordinality".into(), Scalar::Int8.into())], of_records: false }
-}
-
-/// The same set, with one row of NULLs where it has none: what LEFT JOIN keeps.
-pub fn never_empty(set: SetReturning) -> SetReturning {
-    let ty = set.expr.ty;
-    let expr = registry::call_hidden("never_empty(any) any", vec![ty.without_typmod()], ty, vec![set.expr.expr.clone()]);
-    SetReturning { expr: TypedExpr::new(expr, ty), ..set }
 }
 
 /// The lists of one argument, row by row.
@@ -182,27 +164,6 @@ fn numbers_of(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<Colum
         builder.append(true);
     }
     Ok(ColumnarValue::Array(Arc::new(builder.finish())))
-}
-
-fn never_empty_kernel(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-    let given = lists(args, 0)?;
-    let elements = given.values();
-    let nothing = new_null_array(elements.data_type(), 1);
-    let mut indices = Vec::with_capacity(elements.len());
-    let mut lengths = Vec::with_capacity(given.len());
-    for row in 0..given.len() {
-        let count = length(&given, row);
-        let start = usize::try_from(given.value_offsets()[row]).unwrap_or(0);
-        indices.extend((start..start + count).map(|at| (0, at)));
-        if count == 0 {
-            indices.push((1, 0));
-        }
-        lengths.push(count.max(1));
-    }
-    let filled = interleave(&[elements.as_ref(), nothing.as_ref()], &indices)?;
-    let DataType::List(item) = given.data_type() else { return Err(internal("a set is a list")) };
-    let list: ArrayRef = Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), filled, None)?);
-    Ok(ColumnarValue::Array(list))
 }
 
 /// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.

@@ -9,6 +9,9 @@ pub const DECIMAL128_DIGITS: u8 = 38;
 /// The most digits that a Decimal256 holds.
 pub const DECIMAL256_DIGITS: u8 = 76;
 
+/// In the name of a plan's column: what stands before it is the name in SQL, what stands behind makes it unique.
+pub const PLAN_NAME_SEPARATOR: char = '\u{1}';
+
 /// Precision and scale of a numeric that travels as an Arrow decimal: Decimal128 up to 38 digits, Decimal256 up to 76.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DecimalForm {

@@ -62,6 +62,8 @@ pub struct Access {
     pub route: Route,
     /// How many ranges are read: with one range no row is found twice.
     pub ranges: usize,
+    /// Of a hash table's own key: whether all partition columns are bound to one value, so that one hash value is read.
+    pub is_one_hash: bool,
 }
 
 /// Ways to read a table under constraints, the best one first; the table's own order is always among them.
@@ -108,7 +110,7 @@ fn by_table_key(state: &CatalogState, table: &Table, constraints: &Constraints) 
     let names =
         partitioning.key_columns.iter().take(pruned.columns_used).filter_map(|a| table.column(*a)).map(|c| c.name.clone()).collect();
     let route = route(&workers, map.partitions.len(), is_point, table.name.clone(), names);
-    Ok(Access { structure: Structure::Table, workers, route, ranges: pruned.ranges.len() })
+    Ok(Access { structure: Structure::Table, workers, route, ranges: pruned.ranges.len(), is_one_hash: is_point })
 }
 
 /// The access through an index whose first columns are bound to values, and how many are.
@@ -132,7 +134,7 @@ fn by_index(state: &CatalogState, table: &Table, index: &Arc<Index>, constraints
             if route.read == route.total {
                 route.why = "a local index: every partition indexes its own rows".into();
             }
-            Access { structure: Structure::LocalIndex(Arc::clone(index)), workers, route, ranges: entries.ranges.len() }
+            Access { structure: Structure::LocalIndex(Arc::clone(index)), workers, route, ranges: entries.ranges.len(), is_one_hash: false }
         }
         IndexScope::Global { partitioning, .. } => {
             if bound < partitioning.key.hash_columns {
@@ -144,7 +146,13 @@ fn by_index(state: &CatalogState, table: &Table, index: &Arc<Index>, constraints
             let workers = pieces(&map, &bounds, &entries.ranges);
             let is_point = (0..bound).all(|at| is_single(columns.get(at)));
             let route = route(&workers, map.partitions.len(), is_point, what, names);
-            Access { structure: Structure::GlobalIndex(Arc::clone(index)), workers, route, ranges: entries.ranges.len() }
+            Access {
+                structure: Structure::GlobalIndex(Arc::clone(index)),
+                workers,
+                route,
+                ranges: entries.ranges.len(),
+                is_one_hash: false,
+            }
         }
     };
     Ok(Some((bound, access)))

@@ -5,6 +5,10 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
+use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
@@ -102,6 +106,29 @@ named!(ScalarUDF, AggregateUDF, WindowUDF);
 
 fn built_in<F: Named>(functions: &[Arc<F>], name: &str) -> Option<Arc<F>> {
     functions.iter().find(|function| function.name() == name).map(Arc::clone)
+}
+
+/// Whether a worker finds that scalar function.
+pub(crate) fn knows_scalar(name: &str) -> bool {
+    registry::scalar_udf(name).is_some()
+}
+
+/// Whether a worker finds that aggregate.
+pub(crate) fn knows_aggregate(name: &str) -> bool {
+    registry::aggregate_udf(name).is_some() || native_aggregate(name).is_some()
+}
+
+/// The aggregates that the function library takes from DataFusion.
+fn native_aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
+    match name {
+        "count" => Some(count_udaf()),
+        "min" => Some(min_udaf()),
+        "max" => Some(max_udaf()),
+        "sum" => Some(sum_udaf()),
+        "bool_and" => Some(bool_and_udaf()),
+        "bool_or" => Some(bool_or_udaf()),
+        _ => None,
+    }
 }
 
 fn unknown(name: &str) -> DataFusionError {

@@ -56,6 +56,13 @@ impl IndexLookupExec {
     }
 }
 
+impl IndexLookupExec {
+    /// The table whose rows are looked up.
+    pub(crate) fn table_name(&self) -> &str {
+        &self.table.name
+    }
+}
+
 impl DisplayAs for IndexLookupExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IndexLookupExec: rows of {} by key", self.table.name)

@@ -14,10 +14,15 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_limit::EliminateLimit;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use functions::context::CatalogExtension;
@@ -25,10 +30,15 @@ use functions::resolve;
 use futures::StreamExt;
 use rpc::worker_api::BatchStream;
 
+use crate::apply::seal;
+use crate::apply_exec::QueryPlanner;
 use crate::context::StatementContext;
+use crate::correlation::{self, ApplyTheRest, Tolerant};
 use crate::errors::report;
-use crate::scalar_subqueries::JoinScalarSubqueries;
-use crate::scatter_rule::PushIntoScatter;
+use crate::scatter_rule::{Colocate, PushIntoScatter};
+
+/// Bytes that a merge of ordered streams may read ahead.
+const READ_AHEAD_BYTES: usize = 4 << 20;
 
 /// One shared, trimmed session state, and the memory that statements share.
 #[derive(Debug)]
@@ -37,7 +47,7 @@ pub struct Planner {
     runtime: Arc<RuntimeEnv>,
     analyzer: Analyzer,
     /// The rules for a plan that is optimised but for its parameters.
-    simplifier: Optimizer,
+    simplifier: Arc<Optimizer>,
 }
 
 impl Planner {
@@ -51,22 +61,24 @@ impl Planner {
         // A scan's streams are as many as its workers have cores; dealing them round again would only part the operators from the data.
         options.optimizer.enable_round_robin_repartition = false;
         options.optimizer.skip_failed_rules = false;
+        // In place of a sort that is not needed, at most this much is read ahead.
+        options.execution.sort_pushdown_buffer_capacity = READ_AHEAD_BYTES;
         // The binder has cast everything already.
-        let analyzer = Analyzer::with_rules(vec![
-            Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>,
-            Arc::new(JoinScalarSubqueries),
-        ]);
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(Arc::clone(&runtime))
-            .with_analyzer_rules(Vec::new())
-            .with_physical_optimizer_rule(Arc::new(PushIntoScatter))
-            .build();
+        let analyzer = Analyzer::with_rules(vec![Arc::new(ResolveGroupingFunction) as Arc<dyn AnalyzerRule + Send + Sync>]);
         let simplifier = Optimizer::with_rules(vec![
             Arc::new(SimplifyExpressions::new()),
             Arc::new(EliminateFilter::new()),
             Arc::new(EliminateLimit::new()),
         ]);
+        let simplifier = Arc::new(simplifier);
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&runtime))
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(logical_rules())
+            .with_query_planner(Arc::new(QueryPlanner::new(Arc::clone(&simplifier))))
+            .with_physical_optimizer_rules(physical_rules())
+            .build();
         Ok(Self { state, runtime, analyzer, simplifier })
     }
 
@@ -91,9 +103,8 @@ impl Planner {
     /// The plan with all logical rules applied. It may keep placeholders. A plan that [`is_cacheable`] says yes to serves other statements too.
     pub fn optimise(&self, plan: &LogicalPlan, context: &Arc<StatementContext>) -> Result<LogicalPlan, Report> {
         let state = self.state_for(context);
-        let plan = self
-            .analyzer
-            .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
+        let plan = correlation::prepare(plan.clone())
+            .and_then(|plan| self.analyzer.execute_and_check(plan, state.config_options(), |_, _| {}))
             .and_then(|plan| state.optimizer().optimize(plan, &state, |_, _| {}));
         plan.map_err(|e| report(&e))
     }
@@ -118,7 +129,8 @@ impl Planner {
     /// The operators.
     pub async fn physical(&self, plan: &LogicalPlan, context: &Arc<StatementContext>) -> Result<Arc<dyn ExecutionPlan>, Report> {
         let state = self.state_for(context);
-        state.query_planner().create_physical_plan(plan, &state).await.map_err(|e| report(&e))
+        let plan = seal(plan.clone()).map_err(|e| report(&e))?;
+        state.query_planner().create_physical_plan(&plan, &state).await.map_err(|e| report(&e))
     }
 
     /// Starts the operators; batches come as they are asked for.
@@ -127,6 +139,35 @@ impl Planner {
         let stream = execute_stream(plan, Arc::new(task)).map_err(|e| report(&e))?;
         Ok(stream.map(|batch| batch.map_err(|e| report(&e))).boxed())
     }
+}
+
+/// DataFusion's rules; those that turn subqueries into joins are followed by the one that makes applies of what they left.
+fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+    for rule in Optimizer::new().rules {
+        match rule.name() {
+            "decorrelate_predicate_subquery" => rules.push(Arc::new(Tolerant(DecorrelatePredicateSubquery::new()))),
+            "scalar_subquery_to_join" => rules.push(Arc::new(Tolerant(ScalarSubqueryToJoin::new()))),
+            "decorrelate_lateral_join" => {
+                rules.push(Arc::new(Tolerant(DecorrelateLateralJoin::new())));
+                rules.push(Arc::new(ApplyTheRest));
+            }
+            _ => rules.push(rule),
+        }
+    }
+    rules
+}
+
+/// DataFusion's rules; before the first, what is cut alike is put together, and what may run beside the data goes there when the exchanges are placed.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(Colocate)];
+    for rule in PhysicalOptimizer::new().rules {
+        if rule.name() == "EnsureCooperative" {
+            rules.push(Arc::new(PushIntoScatter));
+        }
+        rules.push(rule);
+    }
+    rules
 }
 
 /// Whether an optimised plan means the same at another time: optimising computes functions such as now().

@@ -7,12 +7,12 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use rpc::worker_api::ReadContext;
 
-use crate::scan::{ScanSource, ScanSpec};
+use crate::scan::{ScanPiece, ScanSource, ScanSpec};
 
 /// What a fragment finds on its worker, as an extension of the task's session config.
 #[derive(Clone, Debug)]
@@ -26,19 +26,44 @@ pub struct FragmentContext {
 pub struct ScanExec {
     spec: Arc<ScanSpec>,
     schema: SchemaRef,
+    /// The order of each stream.
+    order: Option<LexOrdering>,
     properties: Arc<PlanProperties>,
 }
 
 impl ScanExec {
     /// A leaf that gives batches of `schema`.
     pub fn new(spec: Arc<ScanSpec>, schema: SchemaRef) -> Self {
+        Self::in_order(spec, schema, None)
+    }
+
+    /// A leaf each of whose streams is in that order.
+    pub fn in_order(spec: Arc<ScanSpec>, schema: SchemaRef, order: Option<LexOrdering>) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
+            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), order.clone()),
             Partitioning::UnknownPartitioning(spec.streams.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { spec, schema, properties: Arc::new(properties) }
+        Self { spec, schema, order, properties: Arc::new(properties) }
+    }
+
+    /// The order of each stream.
+    pub fn order(&self) -> Option<&LexOrdering> {
+        self.order.as_ref()
+    }
+
+    /// The same with other streams, each in the same order.
+    pub fn with_streams(&self, streams: Vec<Vec<ScanPiece>>) -> Self {
+        let spec = ScanSpec { streams, ..ScanSpec::clone(&self.spec) };
+        Self::in_order(Arc::new(spec), Arc::clone(&self.schema), self.order.clone())
+    }
+
+    /// The same the other way round, when it has an order.
+    pub fn reversed(&self) -> Option<Self> {
+        let order = self.order.as_ref()?.iter().map(|key| PhysicalSortExpr::new(Arc::clone(&key.expr), !key.options));
+        let spec = ScanSpec { reverse: !self.spec.reverse, ..ScanSpec::clone(&self.spec) };
+        Some(Self::in_order(Arc::new(spec), Arc::clone(&self.schema), LexOrdering::new(order)))
     }
 
     /// What it reads.
@@ -76,6 +101,15 @@ impl ExecutionPlan for ScanExec {
 
     fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.spec.limit
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        let spec = ScanSpec { limit, ..ScanSpec::clone(&self.spec) };
+        Some(Arc::new(Self::in_order(Arc::new(spec), Arc::clone(&self.schema), self.order.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use catalog::objects::{IndexScope, Maintenance, Table};
+use catalog::objects::{IndexScope, Maintenance, Partitioning, Table};
 use catalog::state::CatalogState;
 use common::ids::{Oid, Timestamp};
 use common::row::{ROW_KEY, ROW_VERSION};
 use common::types::{Scalar, SqlType};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNode;
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableSource, TableType};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use rpc::worker_api::ReadAt;
@@ -23,20 +26,20 @@ use crate::context::StatementContext;
 use crate::errors::raise;
 use crate::freshness::IndexFreshness;
 use crate::index_lookup::IndexLookupExec;
+use crate::layout::{Layout, streams};
 use crate::pruning::Constraints;
-use crate::scan::{AccessPath, ScanColumn, ScanPiece, ScanSpec};
+use crate::scan::{AccessPath, ScanColumn, ScanSpec};
 use crate::scan_exec::ScanExec;
-use crate::scatter_exec::{ScatterExec, Target};
+use crate::scatter_exec::ScatterExec;
 
 /// How long a statement waits for an asynchronous index before it reads the table instead.
 const INDEX_WAIT_MS: u32 = 2_000;
-/// Streams that one worker is asked for, at most: one for each core of a small machine.
-const STREAMS_MAX: usize = 4;
 
 /// A table in a plan.
 #[derive(Debug)]
 pub struct PartitaTable {
     oid: Oid,
+    name: String,
     schema: SchemaRef,
     /// For each column of the schema but the hidden ones: its place in the stored row, and its type.
     columns: Vec<(usize, SqlType)>,
@@ -53,7 +56,7 @@ impl PartitaTable {
         }
         fields.push(Field::new(ROW_KEY, DataType::Binary, false));
         fields.push(Field::new(ROW_VERSION, DataType::UInt64, false));
-        let provider = Self { oid: table.oid, schema: Arc::new(Schema::new(fields)), columns };
+        let provider = Self { oid: table.oid, name: table.name.clone(), schema: Arc::new(Schema::new(fields)), columns };
         provider_as_source(Arc::new(provider))
     }
 
@@ -71,6 +74,13 @@ impl PartitaTable {
     }
 }
 
+/// The name of a scan's table, for EXPLAIN.
+pub(crate) fn name_of(scan: &TableScan) -> String {
+    let provider = source_as_provider(&scan.source).ok();
+    let table = provider.as_ref().and_then(|provider| provider.downcast_ref::<PartitaTable>());
+    table.map_or_else(|| scan.table_name.to_string(), |table| table.name.clone())
+}
+
 #[async_trait]
 impl TableProvider for PartitaTable {
     fn schema(&self) -> SchemaRef {
@@ -84,7 +94,7 @@ impl TableProvider for PartitaTable {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         // Filters choose partitions here; the rows are filtered above.
         let kind = |filter: &&Expr| {
-            let subquery = filter.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::OuterReferenceColumn(..))));
+            let subquery = filter.exists(|e| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))));
             if subquery.unwrap_or(true) { TableProviderFilterPushDown::Unsupported } else { TableProviderFilterPushDown::Inexact }
         };
         Ok(filters.iter().map(kind).collect())
@@ -158,10 +168,17 @@ fn plan(
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let route = Arc::new(way.route);
-    let (targets, streams) = streams(&way.workers);
+    let cut = match &way.structure {
+        Structure::GlobalIndex(index) => index.storage,
+        Structure::Table | Structure::LocalIndex(_) => table.storage,
+    };
+    let map = statement.catalog.partition_map(cut).ok_or_else(|| DataFusionError::Internal("a relation without a partition map".into()))?;
+    let (slots, targets, streams) = streams(&way.workers, &map);
     if streams.is_empty() {
         return Ok(Arc::new(EmptyExec::new(schema)));
     }
+    let places = (slots.into(), targets.into());
+    let layout = Layout::of_scan(table, &map, &columns);
     let spec = ScanSpec {
         table: table.oid,
         storage: table.storage,
@@ -174,10 +191,15 @@ fn plan(
         limit,
     };
     match way.structure {
-        Structure::Table => Ok(scatter(spec, schema, targets, route)),
+        Structure::Table => {
+            let order = key_order(&table.partitioning, table, &spec, &schema, way.is_one_hash);
+            let leaf = ScanExec::in_order(Arc::new(spec), schema, order);
+            Ok(Arc::new(ScatterExec::new(Arc::new(leaf), places, layout, vec![route])))
+        }
         Structure::LocalIndex(index) => {
             let access = AccessPath::LocalIndex { index: index.oid, storage: index.storage };
-            Ok(scatter(ScanSpec { access, ..spec }, schema, targets, route))
+            let leaf = ScanExec::new(Arc::new(ScanSpec { access, ..spec }), schema);
+            Ok(Arc::new(ScatterExec::new(Arc::new(leaf), places, layout, vec![route])))
         }
         Structure::GlobalIndex(index) => {
             let included = index.include.iter().filter_map(|a| table.column(*a)).map(|c| c.ty);
@@ -191,35 +213,50 @@ fn plan(
                 ..spec.clone()
             };
             let entry_schema = Arc::new(Schema::new(vec![Field::new("key", DataType::Binary, true)]));
-            let input = scatter(entries, entry_schema, targets, route);
+            let leaf = ScanExec::new(Arc::new(entries), entry_schema);
+            let input = Arc::new(ScatterExec::new(Arc::new(leaf), places, None, vec![route]));
             let repeats = way.ranges > 1 || statement.freshness != IndexFreshness::Strong;
             Ok(Arc::new(IndexLookupExec::new(input, Arc::clone(table), spec.columns, schema, repeats)))
         }
     }
 }
 
-fn scatter(spec: ScanSpec, schema: SchemaRef, targets: Arc<[Target]>, route: Arc<access::Route>) -> Arc<dyn ExecutionPlan> {
-    let leaf = Arc::new(ScanExec::new(Arc::new(spec), schema));
-    Arc::new(ScatterExec::new(leaf, targets, route))
+/// The order of a scan's streams by the table's key: true of range tables, and of hash tables where one hash value is read.
+fn key_order(partitioning: &Partitioning, table: &Table, spec: &ScanSpec, schema: &SchemaRef, is_one_hash: bool) -> Option<LexOrdering> {
+    let hashed = partitioning.key.hash_columns;
+    if hashed > 0 && !is_one_hash {
+        return None;
+    }
+    let mut keys = Vec::new();
+    for (attnum, column) in partitioning.key_columns.iter().zip(&partitioning.key.columns) {
+        let stored = usize::try_from(attnum - 1).ok()?;
+        let place = spec.columns.iter().position(|c| *c == ScanColumn::Stored(stored));
+        let (Some(at), Some(ty)) = (place, table.column(*attnum).map(|c| c.ty)) else { break };
+        if !sorts_as_stored(ty) {
+            break;
+        }
+        let options = SortOptions { descending: column.descending, nulls_first: column.nulls_first };
+        keys.push(PhysicalSortExpr::new(Arc::new(PhysicalColumn::new(schema.field(at).name(), at)), options));
+    }
+    LexOrdering::new(keys)
 }
 
-/// Deals each worker's pieces to streams, which run at the same time.
-fn streams(workers: &[WorkerPieces]) -> (Arc<[Target]>, Vec<Vec<ScanPiece>>) {
-    let mut targets = Vec::new();
-    let mut streams = Vec::new();
-    for WorkerPieces { worker, pieces } in workers {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let count = pieces.len().min(cores).min(STREAMS_MAX).max(1);
-        let mut dealt: Vec<Vec<ScanPiece>> = vec![Vec::new(); count];
-        for (at, piece) in pieces.iter().enumerate() {
-            dealt[at % count].push(piece.clone());
-        }
-        for pieces in dealt.into_iter().filter(|p| !p.is_empty()) {
-            let mut partitions: Vec<_> = pieces.iter().map(|p| p.partition).collect();
-            partitions.dedup();
-            targets.push(Target { worker: *worker, partitions });
-            streams.push(pieces);
-        }
-    }
-    (targets.into(), streams)
+/// Whether the keys' order of a type is that of its columns in batches, without a sort key in between.
+fn sorts_as_stored(ty: SqlType) -> bool {
+    let plain = matches!(
+        ty.scalar,
+        Scalar::Bool
+            | Scalar::Int2
+            | Scalar::Int4
+            | Scalar::Int8
+            | Scalar::Text
+            | Scalar::Varchar
+            | Scalar::Bytea
+            | Scalar::Uuid
+            | Scalar::Date
+            | Scalar::Time
+            | Scalar::Timestamp
+            | Scalar::Timestamptz
+    );
+    plain && !ty.is_array
 }

@@ -1,13 +1,14 @@
 //! From syntax trees to typed logical plans.
 //!
 //! A [`Binder`] binds one statement. Queries become a [`relation::Relation`]: a plan and its output columns, each a column of an opaque unique name
-//! (`q3.0`) with its SQL type. Names of the SQL text exist in [`scope`]s only, while a query is bound.
+//! (`name␁q3_0`) with its SQL type. Names of the SQL text exist in [`scope`]s only, while a query is bound.
 //!
 //! | file | what it binds |
 //! | --- | --- |
 //! | `query` | WITH, set operations, ORDER BY and LIMIT around them |
 //! | `select` | one SELECT: from, where, grouping, windows, distinct, order |
 //! | `from_clause` | FROM items and joins |
+//! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
@@ -45,6 +46,7 @@ mod relation;
 mod returning;
 mod scope;
 mod select;
+mod sets;
 mod simple;
 mod subquery;
 pub mod type_name;
@@ -157,6 +159,12 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
         }
     }
     Ok((analyze, verbose))
+}
+
+/// The name of a column in a plan: its name in SQL, and what makes it the only one of the name. DataFusion gives columns of several relations one
+/// qualifier when it joins a subquery, so the qualifier alone does not do.
+pub(crate) fn plan_name(name: &str, unique: &str) -> String {
+    format!("{name}{}{unique}", functions::typed_expr::PLAN_NAME_SEPARATOR)
 }
 
 /// Whether an expression has a subquery somewhere.

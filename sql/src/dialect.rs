@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, TrimWhereField, UnaryOperator};
+use sqlparser::ast::{Expr, Statement, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -71,6 +71,13 @@ impl Dialect for PartitaDialect {
         supports_create_table_like_parenthesized() -> bool;
         supports_select_wildcard_with_alias() -> bool;
         supports_aliased_function_args() -> bool;
+    }
+
+    fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Result<Statement, ParserError>> {
+        match &parser.peek_token_ref().token {
+            Token::Word(word) if word.keyword == Keyword::TABLE => Some(parser.parse_query().map(Statement::Query)),
+            _ => self.base.parse_statement(parser),
+        }
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {

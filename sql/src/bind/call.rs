@@ -49,6 +49,9 @@ impl Binder<'_> {
         if let Some(over) = &function.over {
             return self.window_function(&name, function, over, env).map_err(named);
         }
+        if name == "grouping" {
+            return self.grouping_call(function, env);
+        }
         if resolve::is_aggregate(&name) {
             return self.aggregate(&name, function, env).map_err(named);
         }
@@ -140,10 +143,7 @@ impl Binder<'_> {
 
     /// A set-returning function in the select list.
     fn set_in_select(&self, name: &str, args: Vec<TypedExpr>, env: &Environment<'_>) -> Result<TypedExpr> {
-        let collected = env.collected.filter(|_| env.sets_allowed).ok_or_else(|| {
-            let message = format!("set-returning functions are not allowed in {}", env.clause);
-            BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
-        })?;
+        let collected = env.collected.filter(|_| env.sets_allowed).ok_or_else(|| super::sets::not_allowed(env.clause))?;
         let set = resolve::set_returning(&self.cx(), name, args)?;
         let [(_, ty)] = set.columns.as_slice() else {
             return Err(BindError::unsupported(format!("the set-returning function {name} in the select list")));
@@ -155,6 +155,9 @@ impl Binder<'_> {
     }
 
     fn aggregate(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<TypedExpr> {
+        if let Some(outer) = self.outer_aggregate(name, function, env)? {
+            return Ok(outer);
+        }
         let collected = env.collected.filter(|_| env.aggregates_allowed).ok_or_else(|| {
             let message = match env.clause {
                 "aggregate" => "aggregate function calls cannot be nested".to_owned(),
@@ -169,6 +172,55 @@ impl Binder<'_> {
         // What the aggregate is wrapped in (a cast, say) stays around the column that stands for it.
         let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
         Ok(TypedExpr { expr, ..bound })
+    }
+
+    /// `GROUPING(…)`: which of the arguments the row's grouping set leaves out.
+    fn grouping_call(&self, function: &Function, env: &Environment<'_>) -> Result<TypedExpr> {
+        let collected = env
+            .collected
+            .filter(|_| env.aggregates_allowed)
+            .ok_or_else(|| BindError::new(SqlState::GROUPING_ERROR, format!("grouping operations are not allowed in {}", env.clause)))?;
+        let (args, _) = self.arguments("grouping", function, &env.inside("GROUPING", false, false))?;
+        let args = args.into_iter().map(|a| a.expr).collect();
+        let call = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
+            datafusion::functions_aggregate::grouping::grouping_udaf(),
+            args,
+            false,
+            None,
+            Vec::new(),
+            None,
+        ));
+        Ok(TypedExpr::new(take_aggregates(call, &collected.aggregates)?, Scalar::Int4))
+    }
+
+    /// An aggregate whose arguments name columns of an enclosing query alone is that query's.
+    fn outer_aggregate(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<Option<TypedExpr>> {
+        let mut enclosing = env.outer;
+        while let Some(outer) = enclosing {
+            enclosing = outer.outer;
+            let Some(collected) = outer.collected.filter(|_| outer.aggregates_allowed) else { continue };
+            let inside = Environment::new(env.scope, env.outer, env.ctes, "aggregate");
+            let Ok(call) = self.aggregate_call(name, function, &inside) else { return Ok(None) };
+            let references = inside.outer_references.borrow();
+            let is_of_outer = |reference: &Expr| match reference {
+                Expr::OuterReferenceColumn(_, column) => outer.scope.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
+                _ => false,
+            };
+            let names_own = call.args.iter().any(|arg| !arg.expr.column_refs().is_empty());
+            if names_own || references.is_empty() || !references.iter().all(is_of_outer) {
+                continue;
+            }
+            let there = outer.inside("aggregate", false, false);
+            let bound = resolve::aggregate(&self.cx(), self.aggregate_call(name, function, &there)?)?;
+            let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
+            let arrow = bound.arrow();
+            let Expr::Column(column) = expr else { return Ok(None) };
+            let field = datafusion::arrow::datatypes::Field::new(column.name.clone(), arrow, true);
+            let reference = Expr::OuterReferenceColumn(std::sync::Arc::new(field), column);
+            env.note_references([reference.clone()]);
+            return Ok(Some(TypedExpr { expr: reference, ..bound }));
+        }
+        Ok(None)
     }
 
     fn aggregate_call(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<AggregateCall> {
@@ -404,7 +456,7 @@ fn is_named(arg: &FunctionArg) -> bool {
 }
 
 /// Moves the aggregates of an expression to the list; columns stand for them.
-fn take_aggregates(expr: Expr, list: &std::cell::RefCell<Vec<Expr>>) -> Result<Expr> {
+pub(crate) fn take_aggregates(expr: Expr, list: &std::cell::RefCell<Vec<Expr>>) -> Result<Expr> {
     use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
     let taken = expr.transform_down(|e| {
         if !matches!(e, Expr::AggregateFunction(_)) {

@@ -1,6 +1,6 @@
 //! What surrounds an expression while it is bound.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use datafusion::logical_expr::Expr;
 use functions::resolve::SetReturning;
@@ -17,6 +17,17 @@ pub(crate) struct Collected {
     pub(crate) sets: RefCell<Vec<SetReturning>>,
 }
 
+/// What becomes of a boolean expression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Truth {
+    /// One of the conditions that all must hold for a row to stay.
+    Conjunct,
+    /// A part of such a condition below AND and OR only: NULL counts as FALSE.
+    Positive,
+    /// A value: TRUE, FALSE and NULL are three things.
+    Value,
+}
+
 /// What surrounds an expression.
 pub(crate) struct Environment<'e> {
     pub(crate) scope: &'e Scope,
@@ -31,8 +42,8 @@ pub(crate) struct Environment<'e> {
     pub(crate) aggregates_allowed: bool,
     pub(crate) windows_allowed: bool,
     pub(crate) sets_allowed: bool,
-    /// In a condition that becomes a filter: EXISTS and IN (SELECT) may stay as they are.
-    pub(crate) is_filter: bool,
+    /// What becomes of the expression that is being bound.
+    pub(crate) truth: Cell<Truth>,
     /// Named windows of the SELECT.
     pub(crate) named_windows: &'e [sqlparser::ast::NamedWindowDefinition],
 }
@@ -49,14 +60,14 @@ impl<'e> Environment<'e> {
             aggregates_allowed: false,
             windows_allowed: false,
             sets_allowed: false,
-            is_filter: false,
+            truth: Cell::new(Truth::Value),
             named_windows: &[],
         }
     }
 
     /// For a condition that becomes a filter.
     pub(crate) fn filtering(self) -> Self {
-        Self { is_filter: true, ..self }
+        Self { truth: Cell::new(Truth::Conjunct), ..self }
     }
 
     /// For another clause of the same query, in which these are not allowed any more.
@@ -71,7 +82,7 @@ impl<'e> Environment<'e> {
             aggregates_allowed: aggregates && self.aggregates_allowed,
             windows_allowed: windows && self.windows_allowed,
             sets_allowed: false,
-            is_filter: false,
+            truth: Cell::new(Truth::Value),
             named_windows: self.named_windows,
         }
     }

@@ -6,21 +6,36 @@ use datafusion::logical_expr::{Case, Expr};
 use functions::context::CastContext;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{AccessExpr, CaseWhen, CastKind, Expr as Tree, Ident, Subscript};
+use sqlparser::ast::{AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr as Tree, Ident, Subscript, UnaryOperator};
 
 use super::Binder;
-use super::environment::Environment;
+use super::environment::{Environment, Truth};
 use super::scope::folded;
 use super::select::missing_from;
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
     pub(crate) fn expression(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
+        let before = env.truth.get();
+        env.truth.set(truth_below(tree, before));
+        let bound = self.expression_of(tree, env);
+        env.truth.set(before);
+        bound
+    }
+
+    fn expression_of(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
         match tree {
             Tree::Value(value) => self.literal(&value.value),
             Tree::Identifier(ident) => self.column(ident, env),
             Tree::CompoundIdentifier(parts) => self.qualified_column(parts, env),
             Tree::BinaryOp { left, op, right } => self.binary(left, op, right, env),
+            Tree::UnaryOp { op: UnaryOperator::Not, expr } if is_in_subquery(expr) => match unnested(expr) {
+                Tree::InSubquery { expr, subquery, negated } => {
+                    let left = self.row_entries(expr, env)?;
+                    self.in_subquery(left, subquery, !negated, env)
+                }
+                other => self.unary(UnaryOperator::Not, other, env),
+            },
             Tree::UnaryOp { op, expr } => self.unary(*op, expr, env),
             Tree::Nested(inner) => self.expression(inner, env),
             Tree::Function(function) => self.function(function, env),
@@ -34,14 +49,22 @@ impl Binder<'_> {
             Tree::Subquery(query) => self.scalar_subquery(query, env),
             Tree::Exists { subquery, negated } => self.exists(subquery, *negated, env),
             Tree::InSubquery { expr, subquery, negated } => {
-                let left = match expr.as_ref() {
-                    Tree::Tuple(entries) => entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?,
-                    single => vec![self.expression(single, env)?],
-                };
+                let left = self.row_entries(expr, env)?;
                 self.in_subquery(left, subquery, *negated, env)
             }
             _ => self.predicate(tree, env),
         }
+    }
+
+    /// The left side of IN: a row's entries, or the one value. They are values, whatever becomes of the whole.
+    pub(crate) fn row_entries(&self, tree: &Tree, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
+        let truth = env.truth.replace(Truth::Value);
+        let entries = match super::operators::row(tree) {
+            Some(entries) => entries.iter().map(|e| self.expression(e, env)).collect(),
+            None => self.expression(tree, env).map(|value| vec![value]),
+        };
+        env.truth.set(truth);
+        entries
     }
 
     /// Predicates with a syntax of their own.
@@ -66,8 +89,8 @@ impl Binder<'_> {
                 self.like(if *negated { "!~~*" } else { "~~*" }, (expr, *any), pattern, escape_char.as_deref(), env)
             }
             Tree::SimilarTo { negated, expr, pattern, escape_char } => self.similar(expr, pattern, escape_char.as_deref(), *negated, env),
-            Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, compare_op, right, false, env),
-            Tree::AllOp { left, compare_op, right } => self.any_all(left, compare_op, right, true, env),
+            Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, &super::operators::symbol(compare_op)?, right, false, env),
+            Tree::AllOp { left, compare_op, right } => self.any_all(left, &super::operators::symbol(compare_op)?, right, true, env),
             Tree::AtTimeZone { timestamp, time_zone } => self.at_time_zone(timestamp, time_zone, env),
             Tree::Collate { expr, collation } => self.collate(expr, collation, env),
             Tree::Array(array) => {
@@ -92,12 +115,9 @@ impl Binder<'_> {
     }
 
     fn is_null(&self, tree: &Tree, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        let entries = match tree {
-            Tree::Tuple(entries) => entries.as_slice(),
-            single => std::slice::from_ref(single),
-        };
+        let entries = super::operators::row(tree).unwrap_or_else(|| vec![tree.clone()]);
         let mut all: Option<Expr> = None;
-        for entry in entries {
+        for entry in &entries {
             let value = resolve::settle_unknown(&self.cx(), self.expression(entry, env)?)?.expr;
             let test = if negated { value.is_not_null() } else { value.is_null() };
             all = Some(match all {
@@ -298,6 +318,29 @@ fn row_of(item: &super::scope::ScopeTable, value: impl Fn(&super::scope::ScopeCo
     match item.columns.as_slice() {
         [only] if item.is_value => value(only),
         columns => resolve::row_value(columns.iter().map(|column| (column.name.clone(), value(column))).collect()),
+    }
+}
+
+/// What becomes of the parts of an expression of which `truth` becomes.
+fn truth_below(tree: &Tree, truth: Truth) -> Truth {
+    match tree {
+        Tree::Nested(_) | Tree::InSubquery { .. } | Tree::Exists { .. } | Tree::AnyOp { .. } | Tree::AllOp { .. } => truth,
+        Tree::BinaryOp { op: BinaryOperator::And, .. } => truth,
+        Tree::BinaryOp { op: BinaryOperator::Or, .. } if truth == Truth::Conjunct => Truth::Positive,
+        Tree::BinaryOp { op: BinaryOperator::Or, .. } => truth,
+        Tree::UnaryOp { op: UnaryOperator::Not, expr } if is_in_subquery(expr) || matches!(unnested(expr), Tree::Exists { .. }) => truth,
+        _ => Truth::Value,
+    }
+}
+
+fn is_in_subquery(tree: &Tree) -> bool {
+    matches!(unnested(tree), Tree::InSubquery { .. })
+}
+
+fn unnested(tree: &Tree) -> &Tree {
+    match tree {
+        Tree::Nested(inner) => unnested(inner),
+        other => other,
     }
 }
 

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use common::error::Report;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScan, lit};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins,
-};
+use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins};
 
 use super::Binder;
 use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation, filter, one_row};
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
+use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
 use crate::schema::{RelationInfo, RelationKind, TABLE_OID};
 
@@ -181,29 +181,20 @@ impl Binder<'_> {
     /// The plan with one more column, the others as they are.
     pub(crate) fn extend(&self, plan: LogicalPlan, value: TypedExpr) -> Result<(LogicalPlan, TypedExpr)> {
         let alias = TableReference::bare(self.unique("x"));
+        let name = super::plan_name("", alias.table());
         let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        exprs.push(value.expr.clone().alias_qualified(Some(alias.clone()), "0"));
+        exprs.push(value.expr.clone().alias_qualified(Some(alias.clone()), name.clone()));
         let plan = LogicalPlan::Projection(datafusion::logical_expr::Projection::try_new(exprs, Arc::new(plan))?);
-        Ok((plan, TypedExpr { expr: Expr::Column(Column::new(Some(alias), "0")), ..value }))
+        Ok((plan, TypedExpr { expr: Expr::Column(Column::new(Some(alias), name)), ..value }))
     }
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, .. } => self.named(name, alias.as_ref(), ctes),
+            TableFactor::Table { name, alias, args: None, sample: None, .. } => match only(name, alias.as_ref()) {
+                Some(table) => self.named(&table, None, ctes),
+                None => self.named(name, alias.as_ref(), ctes),
+            },
             TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
-            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, (name, &args.args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
-            }
-            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                self.function_item(base, (name, args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
-            }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
-                let base = Source { plan: one_row(), scope: Scope::default() };
-                let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(base, (&ObjectName::from(vec![Ident::new("unnest")]), &args), alias.as_ref(), *with_ordinality, JoinType::Inner, (outer, ctes))
-            }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let source = self.item_with_joins(None, table_with_joins, outer, ctes)?;
@@ -217,7 +208,13 @@ impl Binder<'_> {
                     }
                 }
             }
-            _ => Err(BindError::unsupported(format!("the FROM item {factor}"))),
+            _ => match FunctionItem::of(factor) {
+                Some(call) => {
+                    let base = Source { plan: one_row(), scope: Scope::default() };
+                    self.function_item(base, &call, false, (outer, ctes))
+                }
+                None => Err(BindError::unsupported(format!("the FROM item {factor}"))),
+            },
         }
     }
 
@@ -229,7 +226,7 @@ impl Binder<'_> {
         ctes: Option<&Ctes<'_>>,
     ) -> Result<Source> {
         let Some(alias) = alias else {
-            return Err(common::error::Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
+            return Err(Report::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
                 .with_hint("For example, FROM (SELECT ...) [AS] foo.")
                 .into());
         };
@@ -346,161 +343,60 @@ impl Binder<'_> {
         outer: Option<&Environment<'_>>,
         ctes: Option<&Ctes<'_>>,
     ) -> Result<Source> {
-        let plain = matches!(constraint, None | Some(JoinConstraint::None));
-        let is_true = |c: &JoinConstraint| matches!(c, JoinConstraint::On(e) if e.to_string().eq_ignore_ascii_case("true"));
-        match factor {
-            TableFactor::Derived { subquery, alias: Some(alias), .. } => {
-                let env = Environment::new(&left.scope, outer, ctes, "LATERAL");
-                let right = self.aliased(self.query(subquery, Some(&env), ctes)?, alias)?;
-                let references = env.outer_references.borrow().clone();
-                self.pass_on_lateral(&references, &left.scope, outer);
-                if references.is_empty() {
-                    return self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes);
-                }
-                let spans = datafusion::common::Spans::default();
-                let subquery = Subquery { subquery: Arc::new(right.plan), outer_ref_columns: references, spans };
-                let right = Source { plan: LogicalPlan::Subquery(subquery), scope: right.scope };
-                self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes)
-            }
-            TableFactor::Function { name, args, alias, with_ordinality, .. }
-            | TableFactor::Table { name, args: Some(sqlparser::ast::TableFunctionArgs { args, .. }), alias, with_ordinality, .. }
-                if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) =>
-            {
-                self.function_item(left, (name, args), alias.as_ref(), *with_ordinality, kind, (outer, ctes))
-            }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } if matches!(kind, JoinType::Inner | JoinType::Left) && (plain || constraint.is_some_and(is_true)) => {
-                let args: Vec<FunctionArg> = array_exprs.iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone()))).collect();
-                self.function_item(left, (&ObjectName::from(vec![Ident::new("unnest")]), &args), alias.as_ref(), *with_ordinality, kind, (outer, ctes))
-            }
-            _ => {
-                let right = self.factor(factor, outer, ctes)?;
-                self.join(left, right, kind, constraint.unwrap_or(&JoinConstraint::None), outer, ctes)
-            }
+        let constraint = constraint.unwrap_or(&JoinConstraint::None);
+        let env = Environment::new(&left.scope, outer, ctes, "LATERAL");
+        let right = self.factor(factor, Some(&env), ctes)?;
+        let references = env.outer_references.borrow().clone();
+        self.pass_on_lateral(&references, &left.scope, outer);
+        if !references.iter().any(|reference| is_of(reference, &left.scope)) {
+            return self.join(left, right, kind, constraint, outer, ctes);
         }
+        if !matches!(kind, JoinType::Inner | JoinType::Left) {
+            return Err(invalid_lateral(&references, &left.scope));
+        }
+        let is_true = |c: &JoinConstraint| matches!(c, JoinConstraint::On(e) if e.to_string().eq_ignore_ascii_case("true"));
+        if let Some(call) = FunctionItem::of(factor)
+            && (matches!(constraint, JoinConstraint::None) || is_true(constraint))
+        {
+            return self.function_item(left, &call, kind == JoinType::Left, (outer, ctes));
+        }
+        let spans = datafusion::common::Spans::default();
+        let subquery = Subquery { subquery: Arc::new(right.plan), outer_ref_columns: references, spans };
+        let right = Source { plan: LogicalPlan::Subquery(subquery), scope: right.scope };
+        self.join(left, right, kind, constraint, outer, ctes)
     }
 
     fn pass_on_lateral(&self, references: &[Expr], left: &Scope, outer: Option<&Environment<'_>>) {
         if let Some(outer) = outer {
-            let is_ours = |reference: &Expr| match reference {
-                Expr::OuterReferenceColumn(_, column) => left.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
-                _ => false,
-            };
-            outer.note_references(references.iter().filter(|r| !is_ours(r)).cloned());
+            outer.note_references(references.iter().filter(|r| !is_of(r, left)).cloned());
         }
     }
+}
 
-    /// A function in FROM, over each row of what stands left of it.
-    fn function_item(
-        &self,
-        left: Source,
-        (name, args): (&ObjectName, &[FunctionArg]),
-        alias: Option<&TableAlias>,
-        with_ordinality: bool,
-        kind: JoinType,
-        (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
-    ) -> Result<Source> {
-        let function = super::call::function_name(name)?;
-        let env = Environment::new(&left.scope, outer, ctes, "functions in FROM");
-        let args = self.function_arguments(args, &env)?;
-        if let Some(outer) = outer {
-            outer.absorb(&env);
-        }
-        let column_name = alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let set = self.defined_set(&function, &args, alias)?;
-        let is_record = set.is_some();
-        let sets = self.sets_of(&function, args, set, with_ordinality, kind == JoinType::Left)?;
-        let (plan, columns) = self.unnest(left.plan, sets, &column_name)?;
-        let relation = Relation { plan, columns };
-        let columns = scope_columns(&relation)?;
-        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1 && !is_record, columns, ..ScopeTable::default() };
-        if let Some(alias) = alias {
-            rename_scope(&mut table, alias)?;
-        }
-        let mut scope = left.scope;
-        scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
-        Ok(Source { plan: relation.plan, scope })
+/// Whether an outward reference means a column of that scope.
+fn is_of(reference: &Expr, scope: &Scope) -> bool {
+    match reference {
+        Expr::OuterReferenceColumn(_, column) => scope.columns().any(|c| c.value.expr == Expr::Column(column.clone())),
+        _ => false,
     }
+}
 
-    /// The set of a function whose columns a column definition list names.
-    fn defined_set(&self, function: &str, args: &[TypedExpr], alias: Option<&TableAlias>) -> Result<Option<resolve::SetReturning>> {
-        let definitions = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
-        if definitions.is_empty() || definitions.iter().any(|column| column.data_type.is_none()) {
-            return Ok(None);
-        }
-        if !resolve::is_defined_record_set(function) {
-            let message = "a column definition list is only allowed for functions returning \"record\"";
-            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
-        }
-        let mut columns = Vec::with_capacity(definitions.len());
-        for column in definitions {
-            if let Some(data_type) = &column.data_type {
-                columns.push((folded(&column.name), super::type_name::sql_type(data_type)?));
-            }
-        }
-        Ok(Some(resolve::defined_record_set(&self.cx(), function, args, columns)?))
-    }
+/// A RIGHT or FULL join whose right side names the left one.
+fn invalid_lateral(references: &[Expr], left: &Scope) -> BindError {
+    let named = |table: &&ScopeTable| {
+        references.iter().any(|r| matches!(r, Expr::OuterReferenceColumn(_, column) if table.columns.iter().any(|c| c.value.expr == Expr::Column(column.clone()))))
+    };
+    let table = left.tables.iter().find(named).map_or("", |t| t.name.as_str());
+    Report::new(SqlState::INVALID_COLUMN_REFERENCE, format!("invalid reference to FROM-clause entry for table \"{table}\""))
+        .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
+        .into()
+}
 
-    /// The lists of a function in FROM: one, or several for `unnest(a, b)`, and their rows' numbers.
-    fn sets_of(
-        &self,
-        function: &str,
-        args: Vec<TypedExpr>,
-        defined: Option<resolve::SetReturning>,
-        with_ordinality: bool,
-        keep_empty: bool,
-    ) -> Result<Vec<resolve::SetReturning>> {
-        let cx = self.cx();
-        let mut sets = Vec::with_capacity(args.len());
-        if let Some(defined) = defined {
-            sets.push(defined);
-        } else if function == "unnest" && args.len() > 1 {
-            for arg in args {
-                sets.push(resolve::set_returning(&cx, function, vec![arg])?);
-            }
-        } else if resolve::is_set_returning(function) {
-            sets.push(resolve::set_returning(&cx, function, args)?);
-        } else {
-            sets.push(resolve::set_of_one(&cx, resolve::call(&cx, function, args, false)?)?);
-        }
-        if with_ordinality {
-            sets.push(resolve::ordinality(&sets));
-        }
-        if keep_empty {
-            sets = sets.into_iter().map(resolve::never_empty).collect();
-        }
-        Ok(sets)
-    }
-
-    /// Unnests lists beside each other, padded with NULLs to the longest; the other columns stay. One output for each column of each set.
-    pub(crate) fn unnest(&self, plan: LogicalPlan, sets: Vec<resolve::SetReturning>, name: &str) -> Result<(LogicalPlan, Vec<Output>)> {
-        let kept: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let mut below = kept.clone();
-        let mut above = kept;
-        let mut lists = Vec::with_capacity(sets.len());
-        let mut columns = Vec::new();
-        for set in sets {
-            // An unnested list loses its qualifier, so that its name alone has to be unique.
-            let list = self.unique("u");
-            below.push(set.expr.expr.alias(&list));
-            let element = Expr::Column(Column::from_name(&list));
-            let is_record = set.of_records;
-            for (at, (field, ty)) in set.columns.into_iter().enumerate() {
-                let value = if is_record {
-                    datafusion::functions::core::expr_fn::get_field(element.clone(), at.to_string())
-                } else {
-                    element.clone()
-                };
-                let qualifier = TableReference::bare(list.clone());
-                above.push(value.alias_qualified(Some(qualifier.clone()), at.to_string()));
-                let value = TypedExpr::new(Expr::Column(Column::new(Some(qualifier), at.to_string())), ty);
-                columns.push(Output { name: if field.is_empty() { name.to_owned() } else { field }, value, origin: None });
-            }
-            lists.push(Column::from_name(list));
-        }
-        let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);
-        let plan = LogicalPlanBuilder::from(plan).project(below)?.unnest_columns_with_options(lists, options)?.project(above)?.build()?;
-        Ok((plan, columns))
-    }
+/// `FROM ONLY t` is read as a table `only` with the alias `t`. No table has children, so ONLY changes nothing.
+fn only(name: &ObjectName, alias: Option<&TableAlias>) -> Option<ObjectName> {
+    let [part] = name.0.as_slice() else { return None };
+    let is_word = part.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("only"));
+    alias.filter(|a| is_word && !a.explicit && a.columns.is_empty()).map(|a| ObjectName::from(vec![a.name.clone()]))
 }
 
 fn cross(left: Source, right: Source) -> Result<Source> {
@@ -580,7 +476,7 @@ fn too_many_aliases(alias: &TableAlias, available: usize) -> BindError {
     BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
 }
 
-fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result<()> {
+pub(crate) fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result<()> {
     if alias.columns.len() > table.columns.len() {
         return Err(too_many_aliases(alias, table.columns.len()));
     }

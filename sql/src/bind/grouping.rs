@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::sqlstate::SqlState;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Subquery};
 use functions::resolve::{self, AggregateCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Expr as Tree, GroupByExpr, Select, Value};
@@ -18,7 +18,7 @@ use super::environment::Environment;
 use super::query::output_by_number;
 use super::relation::Output;
 use super::scope::{Scope, folded};
-use super::select::result_column;
+use super::select::{SET, placeholders, replace_placeholders, result_column};
 use crate::error::{BindError, Result};
 
 /// A grouping expression.
@@ -39,6 +39,37 @@ pub(crate) struct Grouping {
 }
 
 impl Grouping {
+    /// Whether all rows are one group.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether a key is made of set-returning functions: then these come before the groups.
+    pub(crate) fn names_sets(&self) -> bool {
+        self.keys.iter().any(|k| !placeholders(&k.value, SET).is_empty())
+    }
+
+    /// The keys over the results of set-returning functions.
+    pub(crate) fn with_sets(&mut self, results: &[Expr]) -> Result<()> {
+        for key in &mut self.keys {
+            for expr in [Some(&mut key.value), Some(&mut key.compared), key.shown.as_mut()].into_iter().flatten() {
+                *expr = replace_placeholders(std::mem::take(expr), SET, results)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The arguments of GROUPING, as the aggregation knows its keys.
+    fn grouping_arguments(&self, args: &[Expr]) -> Result<Vec<Expr>> {
+        let compared = |arg: &Expr| {
+            self.keys.iter().find(|k| k.value == *arg).map(|k| k.compared.clone()).ok_or_else(|| {
+                let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+                BindError::new(SqlState::GROUPING_ERROR, message)
+            })
+        };
+        args.iter().map(compared).collect()
+    }
+
     /// The aggregation on a plan.
     pub(crate) fn plan(&self, input: LogicalPlan, mut aggregates: Vec<Expr>) -> Result<LogicalPlan> {
         let compared = |at: &usize| self.keys[*at].compared.clone();
@@ -49,6 +80,18 @@ impl Grouping {
                 vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
+        for aggregate in &mut aggregates {
+            let name = aggregate.schema_name().to_string();
+            if let Expr::AggregateFunction(call) = aggregate
+                && call.func.name() == "grouping"
+            {
+                let args = self.grouping_arguments(&call.params.args)?;
+                if args != call.params.args {
+                    call.params.args = args;
+                    *aggregate = aggregate.clone().alias(name);
+                }
+            }
+        }
         for shown in self.keys.iter().filter_map(|k| k.shown.clone()) {
             if !aggregates.contains(&shown) {
                 aggregates.push(shown);
@@ -217,18 +260,25 @@ impl Binder<'_> {
                     }
                 };
             }
-            if let Some(references) = outer_references(&e) {
-                for reference in references {
-                    let Expr::OuterReferenceColumn(_, column) = reference else { continue };
-                    let column = Expr::Column(column.clone());
-                    let is_ours = scope.tables.iter().flat_map(|t| &t.columns).any(|c| c.value.expr == column);
-                    if is_ours
-                        && !grouping.keys.iter().any(|k| k.value == column)
-                        && let Err(error) = self.ungrouped(&column, grouping, scope, true)
-                    {
-                        failure = Some(error);
-                    }
+            let mut moved = Vec::new();
+            for reference in subquery_of(&e).map_or(&[][..], |s| s.outer_ref_columns.as_slice()) {
+                let Expr::OuterReferenceColumn(_, before) = reference else { continue };
+                let column = Expr::Column(before.clone());
+                if !scope.tables.iter().flat_map(|t| &t.columns).any(|c| c.value.expr == column) {
+                    continue;
                 }
+                let after = match grouping.keys.iter().find(|k| k.value == column) {
+                    Some(key) => Ok(key.result()),
+                    None => self.ungrouped(&column, grouping, scope, true),
+                };
+                match after {
+                    Ok(Expr::Column(after)) if after != *before => moved.push((before.clone(), after)),
+                    Ok(_) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if !moved.is_empty() {
+                return Ok(Transformed::yes(super::subquery::with_outer_columns(e, &moved)?));
             }
             Ok(Transformed::no(e))
         })?;
@@ -271,12 +321,11 @@ fn merged(set: &[usize], choice: &[usize]) -> Vec<usize> {
     both
 }
 
-fn outer_references(expr: &Expr) -> Option<&[Expr]> {
+fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
-        Expr::ScalarSubquery(subquery) => Some(&subquery.outer_ref_columns),
-        Expr::Exists(exists) => Some(&exists.subquery.outer_ref_columns),
-        Expr::InSubquery(within) => Some(&within.subquery.outer_ref_columns),
-        Expr::SetComparison(comparison) => Some(&comparison.subquery.outer_ref_columns),
+        Expr::ScalarSubquery(subquery) => Some(subquery),
+        Expr::Exists(exists) => Some(&exists.subquery),
+        Expr::InSubquery(within) => Some(&within.subquery),
         _ => None,
     }
 }

@@ -234,7 +234,18 @@ impl Binder<'_> {
                     let at = self.column_place(info, &names[0])?;
                     assign(at, value(at, tree)?)?;
                 }
-                (AssignmentTarget::Tuple(_), _) => return Err(BindError::unsupported("an assignment of several columns from a subquery")),
+                (AssignmentTarget::Tuple(names), Tree::Subquery(query)) => {
+                    let values = self.row_subquery(query, names.len(), env)?;
+                    for (name, value) in names.iter().zip(values) {
+                        let at = self.column_place(info, name)?;
+                        let column = &info.columns[at];
+                        assign(at, resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr)?;
+                    }
+                }
+                (AssignmentTarget::Tuple(_), _) => {
+                    let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                    return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+                }
             }
         }
         Ok(assigned)

@@ -25,11 +25,12 @@ impl Binder<'_> {
         }
         let symbol = symbol(op)?;
         if let (Some(left), Some(right)) = (row(left), row(right)) {
-            return self.row_comparison(left, &symbol, right, env);
+            return self.row_comparison(&left, &symbol, &right, env);
         }
-        if let (Some(left), Tree::Subquery(query), "=") = (row(left), right, symbol.as_str()) {
-            let left = self.all(left, env)?;
-            return self.in_subquery(left, query, false, env);
+        if let (Some(left), Tree::Subquery(query)) = (row(left), right) {
+            let left = self.all(&left, env)?;
+            let right = self.row_subquery(query, left.len(), env)?;
+            return self.compare_rows(&left, &symbol, &right);
         }
         let left = self.expression(left, env)?;
         let right = self.expression(right, env)?;
@@ -95,6 +96,10 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
         }
         let (left, right) = (self.all(left, env)?, self.all(right, env)?);
+        self.compare_rows(&left, op, &right)
+    }
+
+    fn compare_rows(&self, left: &[TypedExpr], op: &str, right: &[TypedExpr]) -> Result<TypedExpr> {
         let compare = |op: &str, at: usize| resolve::binary_operator(&self.cx(), op, left[at].clone(), right[at].clone());
         let expr = match op {
             "=" | "<>" => {
@@ -122,8 +127,8 @@ impl Binder<'_> {
         let (Some(left), Some(right)) = (row(left), row(right)) else {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "wrong number of parameters on left side of OVERLAPS expression"));
         };
-        let mut args = self.all(left, env)?;
-        args.extend(self.all(right, env)?);
+        let mut args = self.all(&left, env)?;
+        args.extend(self.all(&right, env)?);
         Ok(resolve::call(&self.cx(), "overlaps", args, false)?)
     }
 
@@ -145,7 +150,7 @@ impl Binder<'_> {
 
     pub(crate) fn in_list(&self, value: &Tree, list: &[Tree], negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let expr = match row(value) {
-            Some(left) => self.row_in_list(left, list, env)?,
+            Some(left) => self.row_in_list(&left, list, env)?,
             None => {
                 let value = self.expression(value, env)?;
                 let items = self.all(list, env)?;
@@ -162,7 +167,7 @@ impl Binder<'_> {
             let Some(right) = row(item) else {
                 return Err(BindError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
             };
-            let same = self.row_comparison(left, "=", right, env)?.expr;
+            let same = self.row_comparison(left, "=", &right, env)?.expr;
             any = Some(match any {
                 None => same,
                 Some(before) => before.or(same),
@@ -217,8 +222,8 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"escape\""));
         }
         match (any, all) {
-            (true, _) => return self.compared_with_all(value, op, pattern, false, env),
-            (false, Some(pattern)) => return self.compared_with_all(value, op, pattern, true, env),
+            (true, _) => return self.any_all(value, op, pattern, false, env),
+            (false, Some(pattern)) => return self.any_all(value, op, pattern, true, env),
             (false, None) => {}
         }
         let value = self.expression(value, env)?;
@@ -249,18 +254,13 @@ impl Binder<'_> {
     }
 
     /// `x op ANY (array or query)`, `x op ALL (…)`.
-    pub(crate) fn any_all(&self, left: &Tree, op: &BinaryOperator, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        self.compared_with_all(left, &symbol(op)?, right, all, env)
-    }
-
-    /// Compares a value with all of an array or of a query's rows, or with any of them.
-    fn compared_with_all(&self, left: &Tree, symbol: &str, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
+    pub(crate) fn any_all(&self, left: &Tree, symbol: &str, right: &Tree, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let right = match right {
             Tree::Nested(inner) => inner.as_ref(),
             other => other,
         };
         if let Tree::Subquery(query) = right {
-            let left = self.expression(left, env)?;
+            let left = self.row_entries(left, env)?;
             return self.quantified(left, symbol, query, all, env);
         }
         let left = self.expression(left, env)?;
@@ -321,11 +321,19 @@ fn all_of(pattern: &Tree) -> Option<&Tree> {
     }
 }
 
-/// The entries of a row expression; one in parentheses is no row.
-fn row(tree: &Tree) -> Option<&[Tree]> {
+/// The entries of a row expression, with or without the word ROW; one in parentheses is no row.
+pub(crate) fn row(tree: &Tree) -> Option<Vec<Tree>> {
     match tree {
-        Tree::Tuple(entries) => Some(entries),
+        Tree::Tuple(entries) => Some(entries.clone()),
         Tree::Nested(inner) if matches!(inner.as_ref(), Tree::Tuple(_)) => row(inner),
+        Tree::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") && function.over.is_none() => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let entry = |arg: &FunctionArg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(tree)) => Some(tree.clone()),
+                _ => None,
+            };
+            list.args.iter().map(entry).collect()
+        }
         _ => None,
     }
 }
@@ -346,7 +354,7 @@ fn balanced_or(mut exprs: Vec<Expr>) -> Expr {
     exprs.pop().unwrap_or_else(|| lit(false))
 }
 
-fn symbol(op: &BinaryOperator) -> Result<String> {
+pub(crate) fn symbol(op: &BinaryOperator) -> Result<String> {
     Ok(match op {
         BinaryOperator::NotEq => "<>".into(),
         BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {

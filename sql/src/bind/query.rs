@@ -10,10 +10,10 @@ use datafusion::common::DFSchema;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{
-    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScan, Union, Values, WindowFrame,
+    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScan, Union, Values, WindowFrame, lit,
 };
 use functions::context::CastContext;
-use functions::resolve::{self, AggregateCall, WindowCall};
+use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
     Expr as Tree, LimitClause, OrderBy, OrderByKind, Query, SetExpr, SetOperator, SetQuantifier, Value, Values as ValuesTree,
@@ -24,6 +24,7 @@ use super::ctes::{Cte, CteBody, Ctes};
 use super::environment::Environment;
 use super::relation::{Output, Relation};
 use super::scope::{Scope, folded};
+use super::subquery::at_sort;
 use crate::bound::{BoundQuery, BoundStatement};
 use crate::error::{BindError, Result};
 
@@ -179,16 +180,12 @@ impl Binder<'_> {
     }
 
     /// `row_number() OVER (PARTITION BY … ORDER BY …)`.
-    pub(crate) fn row_number(&self, partition_by: Vec<Expr>, order_by: Vec<resolve::SortKey>) -> Result<TypedExpr> {
-        let function = AggregateCall {
-            name: "row_number".into(),
-            args: Vec::new(),
-            star: false,
-            distinct: false,
-            order_by: Vec::new(),
-            filter: None,
-            within_group: false,
-        };
+    pub(crate) fn row_number(&self, partition_by: Vec<Expr>, order_by: Vec<SortKey>) -> Result<TypedExpr> {
+        self.ranking("row_number", partition_by, order_by)
+    }
+
+    fn ranking(&self, name: &str, partition_by: Vec<Expr>, order_by: Vec<SortKey>) -> Result<TypedExpr> {
+        let function = AggregateCall::plain(name, Vec::new());
         let frame = WindowFrame::new((!order_by.is_empty()).then_some(false));
         Ok(resolve::window(&self.cx(), WindowCall { function, partition_by, order_by, frame, ignore_nulls: false })?)
     }
@@ -314,10 +311,9 @@ impl Binder<'_> {
             }
         };
         let one = Tree::Value(Value::Number("1".into(), false).with_empty_span());
+        let mut with_ties = false;
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties {
-                return Err(BindError::unsupported("FETCH FIRST … WITH TIES"));
-            }
+            with_ties = fetch.with_ties;
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
         if matches!(limit, Some(Tree::Value(v)) if v.value == Value::Null) {
@@ -331,8 +327,50 @@ impl Binder<'_> {
         }
         let fetch = limit.map(|tree| self.row_count(tree, env, "LIMIT")).transpose()?;
         let skip = offset.map(|tree| self.row_count(tree, env, "OFFSET")).transpose()?;
+        let is_computed = |count: &Option<Expr>| count.as_ref().is_some_and(|e| super::has_subquery(e) || e.contains_outer());
+        if with_ties || is_computed(&fetch) || is_computed(&skip) {
+            return self.limit_by_number(relation, fetch, skip, with_ties);
+        }
         let plan = LogicalPlan::Limit(Limit { skip: skip.map(Box::new), fetch: fetch.map(Box::new), input: Arc::new(relation.plan) });
         Ok(Relation { plan, columns: relation.columns })
+    }
+
+    /// A limit that is no plain number of rows: each row's number, or its rank among its equals, decides.
+    fn limit_by_number(&self, relation: Relation, fetch: Option<Expr>, skip: Option<Expr>, with_ties: bool) -> Result<Relation> {
+        let mut plan = relation.plan.clone();
+        let mut order = Vec::new();
+        let mut columns = relation.columns.clone();
+        for column in &mut columns {
+            if let Some((below, value, keys)) = at_sort(&relation.plan, &column.value.expr) {
+                (plan, order) = (below, keys);
+                column.value.expr = value;
+            }
+        }
+        if with_ties && order.is_empty() {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, "WITH TIES cannot be specified without ORDER BY clause"));
+        }
+        let key = |key: &SortExpr| SortKey {
+            expr: TypedExpr::new(key.expr.clone(), Scalar::Bytea),
+            descending: !key.asc,
+            nulls_first: key.nulls_first,
+        };
+        let keys: Vec<SortKey> = order.iter().map(key).collect();
+        let number = self.ranking("row_number", Vec::new(), keys.clone())?.expr;
+        let rank = if with_ties { self.ranking("rank", Vec::new(), keys)?.expr } else { number.clone() };
+        let column = |window: &Expr| Expr::Column(super::select::result_column(window));
+        let (number_column, rank_column) = (column(&number), column(&rank));
+        plan = super::select::window_plan(plan, vec![number, rank])?;
+        let first = match &skip {
+            Some(skip) => datafusion::logical_expr::when(skip.clone().is_null(), lit(0_i64)).otherwise(skip.clone())?,
+            None => lit(0_i64),
+        };
+        let in_type = |column: Expr| datafusion::logical_expr::cast(column, datafusion::arrow::datatypes::DataType::Int64);
+        plan = super::relation::filter(plan, in_type(number_column).gt(first.clone()))?;
+        if let Some(fetch) = fetch {
+            let within = in_type(rank_column).lt_eq(first + fetch.clone());
+            plan = super::relation::filter(plan, fetch.is_null().or(within))?;
+        }
+        self.project(sorted(plan, order), columns)
     }
 
     pub(crate) fn row_count(&self, tree: &Tree, env: &Environment<'_>, what: &str) -> Result<Expr> {
@@ -382,7 +420,9 @@ impl Binder<'_> {
         let mut start = self.set_expression(left, None, Some(seen))?;
         let settled = start.columns.iter().map(|c| Ok(Output { value: resolve::settle_unknown(&cx, c.value.clone())?, ..c.clone() }));
         let settled = settled.collect::<Result<Vec<_>>>()?;
-        start = self.project(start.plan, settled)?;
+        // Numbers in the form that the type itself says: the step may compute them in another one.
+        let types: Vec<SqlType> = settled.iter().map(|c| c.value.ty).collect();
+        start = self.cast_columns(Relation { plan: start.plan, columns: settled }, &types, false)?;
         super::from_clause::rename_columns(&mut start.columns, cte.alias)?;
         let table = self.unique("work");
         // The working table's columns go by their place.
@@ -409,7 +449,6 @@ impl Binder<'_> {
                     .into());
             }
         }
-        let types: Vec<SqlType> = start.columns.iter().map(|c| c.value.ty).collect();
         let step = self.cast_columns(step, &types, false)?;
         let columns = start.columns.clone();
         let plan = LogicalPlanBuilder::from(start.plan).to_recursive_query(table, step.plan, !all)?.build()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::ids::Oid;
 use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
-use functions::typed_expr::TypedExpr;
+use functions::typed_expr::{PLAN_NAME_SEPARATOR, TypedExpr};
 
 use super::Binder;
 use crate::bound::OutputColumn;
@@ -40,7 +40,11 @@ impl Binder<'_> {
         let mut exprs = Vec::with_capacity(outputs.len());
         let mut columns = Vec::with_capacity(outputs.len());
         for (at, output) in outputs.into_iter().enumerate() {
-            let name = at.to_string();
+            let shown = match &output.value.expr {
+                Expr::Column(column) if output.name.is_empty() => column.name.split(PLAN_NAME_SEPARATOR).next().unwrap_or_default(),
+                _ => output.name.as_str(),
+            };
+            let name = super::plan_name(shown, &format!("{}_{at}", reference.table()));
             let column = Expr::Column(Column::new(Some(reference.clone()), name.clone()));
             exprs.push(output.value.expr.clone().alias_qualified(Some(reference.clone()), name));
             columns.push(Output { value: TypedExpr { expr: column, ..output.value }, ..output });

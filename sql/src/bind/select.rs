@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, SortExpr, Window};
-use functions::resolve::{self, SortKey};
+use functions::resolve::{self, AggregateCall, SortKey};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
     Distinct as DistinctTree, Expr as Tree, OrderBy, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind, Value,
@@ -75,11 +75,25 @@ impl Binder<'_> {
         let mut sets = collected.sets.borrow().clone();
         if is_grouped {
             let mut grouping = grouping.unwrap_or_default();
+            if grouping.names_sets() {
+                let (unnested, results) = self.unnest_select_list(plan, std::mem::take(&mut sets))?;
+                plan = unnested;
+                grouping.with_sets(&results)?;
+                for value in parts.values_mut().chain(&mut windows) {
+                    *value = replace_placeholders(std::mem::take(value), SET, &results)?;
+                }
+            }
             let of_sets = sets.iter_mut().map(|set| &mut set.expr.expr);
             for value in parts.values_mut().chain(&mut windows).chain(of_sets) {
                 *value = self.over_groups(std::mem::take(value), &mut grouping, &source.scope)?;
             }
-            plan = grouping.plan(plan, collected.aggregates.borrow().clone())?;
+            let mut aggregates = collected.aggregates.borrow().clone();
+            if aggregates.is_empty() && grouping.is_empty() {
+                // One group of all rows, of which nothing is asked.
+                aggregates
+                    .push(resolve::aggregate(&self.cx(), AggregateCall { star: true, ..AggregateCall::plain("count", Vec::new()) })?.expr);
+            }
+            plan = grouping.plan(plan, aggregates)?;
             if let Some(having) = parts.having.take() {
                 plan = filter(plan, having)?;
             }
@@ -92,9 +106,8 @@ impl Binder<'_> {
             }
         }
         if !sets.is_empty() {
-            let (unnested, columns) = self.unnest(plan, sets, "")?;
+            let (unnested, results) = self.unnest_select_list(plan, sets)?;
             plan = unnested;
-            let results: Vec<Expr> = columns.into_iter().map(|c| c.value.expr).collect();
             for value in parts.values_mut() {
                 *value = replace_placeholders(std::mem::take(value), SET, &results)?;
             }
@@ -292,8 +305,7 @@ impl Binder<'_> {
         let Some(number) = numbered.columns.pop() else { return Ok(numbered) };
         let one = resolve::literal(&common::datum::Datum::Int8(1), common::types::Scalar::Int8.into());
         let first = resolve::binary_operator(&self.cx(), "=", number.value, one)?;
-        numbered.plan = filter(numbered.plan, first.expr)?;
-        Ok(numbered)
+        self.project(filter(numbered.plan, first.expr)?, numbered.columns)
     }
 }
 
@@ -318,7 +330,13 @@ pub(crate) fn placeholder(kind: &str, at: usize) -> Expr {
     Expr::Column(Column::new(Some(TableReference::bare(kind)), at.to_string()))
 }
 
-fn replace_placeholders(expr: Expr, kind: &str, results: &[Expr]) -> Result<Expr> {
+/// The numbers of the placeholders of a kind in an expression.
+pub(crate) fn placeholders(expr: &Expr, kind: &str) -> Vec<usize> {
+    let is_one = |c: &&Column| c.relation.as_ref().is_some_and(|r| r.table() == kind);
+    expr.column_refs().into_iter().filter(is_one).filter_map(|c| c.name.parse().ok()).collect()
+}
+
+pub(crate) fn replace_placeholders(expr: Expr, kind: &str, results: &[Expr]) -> Result<Expr> {
     let replaced = expr.transform_down(|e| {
         let found = match &e {
             Expr::Column(Column { relation: Some(relation), name, .. }) if relation.table() == kind => {

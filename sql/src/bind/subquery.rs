@@ -1,29 +1,36 @@
 //! Subqueries in expressions.
 //!
 //! A subquery is bound under a *junction*: an environment with the scope of the place where it stands, which collects the references that leave
-//! the subquery. DataFusion takes EXISTS and IN as they are inside filters only; elsewhere both are said by counting.
+//! the subquery. EXISTS and IN stay as they are in filters where NULL counts as FALSE ([`Truth`]), and become joins; elsewhere both are said by
+//! counting.
 
 use std::sync::Arc;
 
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::Scalar;
-use datafusion::common::Spans;
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
-use datafusion::logical_expr::{Case, Expr, LogicalPlan, Operator, Subquery, lit};
-use functions::resolve::{self, AggregateCall};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, Spans};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Case, Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use functions::resolve::{self, AggregateCall, SortKey};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::Query;
 
 use super::Binder;
-use super::environment::Environment;
+use super::environment::{Environment, Truth};
 use super::relation::{Output, Relation, filter};
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
     /// Binds a subquery that stands in `env`; its outward references come with it.
     fn subquery(&self, query: &Query, env: &Environment<'_>) -> Result<(Relation, Vec<Expr>)> {
-        let junction = Environment::new(env.scope, env.outer, env.ctes, "subquery");
+        let junction = Environment {
+            collected: env.collected,
+            aggregates_allowed: env.aggregates_allowed,
+            ..Environment::new(env.scope, env.outer, env.ctes, "subquery")
+        };
         let relation = self.query(query, Some(&junction), env.ctes)?;
         let references = junction.outer_references.borrow().clone();
         self.pass_on(&references, env);
@@ -57,35 +64,45 @@ impl Binder<'_> {
         Ok(TypedExpr { expr: scalar(relation.plan, references), ..value })
     }
 
+    /// `(SELECT …)` as a row of so many values.
+    pub(crate) fn row_subquery(&self, query: &Query, width: usize, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
+        let (relation, references) = self.subquery(query, env)?;
+        let relation = self.settled(relation)?;
+        if relation.columns.len() != width {
+            let few = relation.columns.len() < width;
+            let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let mut values = Vec::with_capacity(width);
+        for column in relation.columns {
+            let single = self.project(relation.plan.clone(), vec![column])?;
+            let value = Self::one_column(&single)?;
+            values.push(TypedExpr { expr: scalar(single.plan, references.clone()), ..value });
+        }
+        Ok(values)
+    }
+
     /// `EXISTS (SELECT …)`.
     pub(crate) fn exists(&self, query: &Query, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let (relation, references) = self.subquery(query, env)?;
-        if env.is_filter {
-            let expr = Expr::Exists(Exists::new(sub(relation.plan, references), negated));
-            return Ok(TypedExpr::new(expr, Scalar::Bool));
+        if env.truth.get() != Truth::Value {
+            return Ok(exists(relation.plan, references, negated));
         }
-        let count = self.count(relation.plan, references)?;
-        let expr = if negated { count.eq(lit(0i64)) } else { count.gt(lit(0i64)) };
+        let some = self.some(relation.plan, references)?;
+        let expr = if negated { Expr::Not(Box::new(some)) } else { some };
         Ok(TypedExpr::new(expr, Scalar::Bool))
+    }
+
+    /// Whether a plan has a row, as a value: by counting.
+    fn some(&self, plan: LogicalPlan, references: Vec<Expr>) -> Result<Expr> {
+        let plan = if references.is_empty() { LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()? } else { plan };
+        Ok(self.count(plan, references)?.gt(lit(0i64)))
     }
 
     /// `(SELECT count(*) FROM …)`.
     fn count(&self, plan: LogicalPlan, references: Vec<Expr>) -> Result<Expr> {
-        let call = AggregateCall {
-            name: "count".into(),
-            args: Vec::new(),
-            star: true,
-            distinct: false,
-            order_by: Vec::new(),
-            filter: None,
-            within_group: false,
-        };
-        let count = resolve::aggregate(&self.cx(), call)?;
-        let aggregate = datafusion::logical_expr::Aggregate::try_new(Arc::new(plan), Vec::new(), vec![count.expr.clone()])?;
-        let column = super::select::result_column(&count.expr);
-        let output = Output { name: "count".into(), value: TypedExpr { expr: Expr::Column(column), ..count }, origin: None };
-        let relation = self.project(LogicalPlan::Aggregate(aggregate), vec![output])?;
-        Ok(scalar(relation.plan, references))
+        let count = resolve::aggregate(&self.cx(), AggregateCall { star: true, ..AggregateCall::plain("count", Vec::new()) })?;
+        Ok(self.aggregated(plan, count, references)?.expr)
     }
 
     /// `x IN (SELECT …)`, also of a row.
@@ -97,43 +114,107 @@ impl Binder<'_> {
             let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
             return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
         }
-        if let ([value], true) = (left.as_slice(), env.is_filter) {
+        let is_join = match env.truth.get() {
+            Truth::Value => false,
+            Truth::Positive => !negated,
+            // Only this form knows NULLs without looking at each pair of rows, and only without correlation.
+            Truth::Conjunct => !negated || references.is_empty(),
+        };
+        if let ([value], true) = (left.as_slice(), is_join) {
             let (value, relation) = self.comparable(value.clone(), relation, "=")?;
             let expr = Expr::InSubquery(InSubquery::new(Box::new(value.expr), sub(relation.plan, references), negated));
             return Ok(TypedExpr::new(expr, Scalar::Bool));
         }
-        let found = self.in_by_counting(&left, relation, references, env)?;
-        let expr = if negated { Expr::Not(Box::new(found)) } else { found };
-        Ok(TypedExpr::new(expr, Scalar::Bool))
+        self.any(&left, "=", relation, references, negated, env)
     }
 
-    /// TRUE when a row is equal, NULL when one might be, FALSE otherwise.
-    fn in_by_counting(&self, left: &[TypedExpr], relation: Relation, references: Vec<Expr>, env: &Environment<'_>) -> Result<Expr> {
-        let mut equal = lit(true);
-        let mut references = references;
+    /// `left op ANY (…)`, or its opposite: TRUE when the operator says so for a row, NULL when it might for one, FALSE otherwise.
+    fn any(
+        &self,
+        left: &[TypedExpr],
+        op: &str,
+        relation: Relation,
+        references: Vec<Expr>,
+        negated: bool,
+        env: &Environment<'_>,
+    ) -> Result<TypedExpr> {
+        let mut inner_references = references.clone();
+        let mut matches: Option<Expr> = None;
         for (value, column) in left.iter().zip(&relation.columns) {
-            let inner = self.as_outer(value, env, &mut references)?;
-            let same = resolve::binary_operator(&self.cx(), "=", inner, column.value.clone())?.expr;
-            equal = if equal == lit(true) { same } else { equal.and(same) };
+            let inner = self.as_outer(value, env, &mut inner_references)?;
+            let one = resolve::binary_operator(&self.cx(), op, inner, column.value.clone())?;
+            let one = resolve::to_boolean(&self.cx(), one, op)?.expr;
+            matches = Some(match matches {
+                Some(before) => before.and(one),
+                None => one,
+            });
         }
-        let matching = filter(relation.plan.clone(), equal.clone())?;
-        let unknown = filter(relation.plan, equal.is_null())?;
-        let found = self.count(matching, references.clone())?;
-        let open = self.count(unknown, references)?;
+        let matches = matches.unwrap_or_else(|| lit(true));
+        if env.truth.get() != Truth::Value {
+            // Where NULL counts as FALSE, existence says it all.
+            let condition = if negated { Expr::IsNotFalse(Box::new(matches)) } else { matches };
+            return Ok(exists(filter(relation.plan, condition)?, inner_references, negated));
+        }
+        let found = match self.found_by_bounds(left, op, &relation, &references)? {
+            Some(found) => found,
+            None => self.some(filter(relation.plan.clone(), matches.clone())?, inner_references.clone())?,
+        };
+        let open = self.open(left, &relation, references, filter(relation.plan.clone(), matches.is_null())?, inner_references)?;
+        let null = Expr::Literal(datafusion::common::ScalarValue::Boolean(None), None);
         let case = Case {
             expr: None,
-            when_then_expr: vec![
-                (Box::new(found.gt(lit(0i64))), Box::new(lit(true))),
-                (Box::new(open.gt(lit(0i64))), Box::new(Expr::Literal(datafusion::common::ScalarValue::Boolean(None), None))),
-            ],
-            else_expr: Some(Box::new(lit(false))),
+            when_then_expr: vec![(Box::new(found), Box::new(lit(!negated))), (Box::new(open), Box::new(null))],
+            else_expr: Some(Box::new(lit(negated))),
         };
-        Ok(Expr::Case(case))
+        Ok(TypedExpr::new(Expr::Case(case), Scalar::Bool))
+    }
+
+    /// Whether the operator gives NULL for a row. A comparison of one value does so for NULLs alone, and then no pair of rows need be looked at.
+    fn open(
+        &self,
+        left: &[TypedExpr],
+        relation: &Relation,
+        references: Vec<Expr>,
+        unknown: LogicalPlan,
+        unknown_references: Vec<Expr>,
+    ) -> Result<Expr> {
+        let ([value], [column], true) = (left, relation.columns.as_slice(), references.is_empty()) else {
+            return self.some(unknown, unknown_references);
+        };
+        if value.ty.is_array || column.value.ty.is_array {
+            return self.some(unknown, unknown_references);
+        }
+        let nulls = self.some(filter(relation.plan.clone(), column.value.expr.clone().is_null())?, Vec::new())?;
+        let any = self.some(relation.plan.clone(), Vec::new())?;
+        Ok(nulls.or(resolve::settle_unknown(&self.cx(), value.clone())?.expr.is_null().and(any)))
+    }
+
+    /// `x < ANY (…)` is `x < max(…)`; the like for the other orders. Only where the bound is the same for all rows.
+    fn found_by_bounds(&self, left: &[TypedExpr], op: &str, relation: &Relation, references: &[Expr]) -> Result<Option<Expr>> {
+        let bound = match op {
+            "<" | "<=" => "max",
+            ">" | ">=" => "min",
+            _ => return Ok(None),
+        };
+        let ([value], [column], true) = (left, relation.columns.as_slice(), references.is_empty()) else { return Ok(None) };
+        let Ok(bound) = resolve::aggregate(&self.cx(), AggregateCall::plain(bound, vec![column.value.clone()])) else { return Ok(None) };
+        let bound = self.aggregated(relation.plan.clone(), bound, Vec::new())?;
+        Ok(Some(Expr::IsTrue(Box::new(resolve::binary_operator(&self.cx(), op, value.clone(), bound)?.expr))))
+    }
+
+    /// One aggregate over a plan as a value.
+    fn aggregated(&self, plan: LogicalPlan, aggregate: TypedExpr, references: Vec<Expr>) -> Result<TypedExpr> {
+        let list = std::cell::RefCell::default();
+        let expr = super::call::take_aggregates(aggregate.expr.clone(), &list)?;
+        let node = datafusion::logical_expr::Aggregate::try_new(Arc::new(plan), Vec::new(), list.into_inner())?;
+        let output = Output { name: String::new(), value: TypedExpr { expr, ..aggregate }, origin: None };
+        let relation = self.project(LogicalPlan::Aggregate(node), vec![output])?;
+        let value = Self::one_column(&relation)?;
+        Ok(TypedExpr { expr: scalar(relation.plan, references), ..value })
     }
 
     /// An expression of the outer query as its subquery says it: its columns become outer references.
     fn as_outer(&self, value: &TypedExpr, env: &Environment<'_>, references: &mut Vec<Expr>) -> Result<TypedExpr> {
-        use datafusion::common::tree_node::{Transformed, TreeNode};
         let expr = value.expr.clone().transform_down(|e| {
             let Some(found) = env.scope.columns().find(|c| c.value.expr == e) else { return Ok(Transformed::no(e)) };
             let reference = outer_reference(found);
@@ -146,31 +227,36 @@ impl Binder<'_> {
     }
 
     /// `x op ANY (SELECT …)` and `x op ALL (SELECT …)`.
-    pub(crate) fn quantified(&self, left: TypedExpr, op: &str, query: &Query, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
+    pub(crate) fn quantified(&self, left: Vec<TypedExpr>, op: &str, query: &Query, all: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         match (op, all) {
-            ("=", false) => return self.in_subquery(vec![left], query, false, env),
-            ("<>", true) => return self.in_subquery(vec![left], query, true, env),
+            ("=", false) => return self.in_subquery(left, query, false, env),
+            ("<>", true) => return self.in_subquery(left, query, true, env),
+            _ if left.len() > 1 => return Err(BindError::unsupported("ANY or ALL of rows but for equality")),
             _ => {}
-        }
-        let operator = match op {
-            "=" => Operator::Eq,
-            "<>" => Operator::NotEq,
-            "<" => Operator::Lt,
-            "<=" => Operator::LtEq,
-            ">" => Operator::Gt,
-            ">=" => Operator::GtEq,
-            _ => return Err(BindError::unsupported(format!("the operator {op} before ANY or ALL of a subquery"))),
-        };
-        if !env.is_filter {
-            return Err(BindError::unsupported("ANY or ALL of a subquery outside of WHERE"));
         }
         let (relation, references) = self.subquery(query, env)?;
         let relation = self.settled(relation)?;
         Self::one_column(&relation)?;
-        let (left, relation) = self.comparable(left, relation, op)?;
-        let quantifier = if all { SetQuantifier::All } else { SetQuantifier::Any };
-        let comparison = SetComparison::new(Box::new(left.expr), sub(relation.plan, references), operator, quantifier);
-        Ok(TypedExpr::new(Expr::SetComparison(comparison), Scalar::Bool))
+        // For all rows: for none does the opposite hold, or might it.
+        let opposite = match op {
+            "=" => "<>",
+            "<>" => "=",
+            "<" => ">=",
+            "<=" => ">",
+            ">" => "<=",
+            ">=" => "<",
+            "~~" => "!~~",
+            "!~~" => "~~",
+            "~~*" => "!~~*",
+            "!~~*" => "~~*",
+            "~" => "!~",
+            "!~" => "~",
+            "~*" => "!~*",
+            "!~*" => "~*",
+            _ if all => return Err(BindError::unsupported(format!("the operator {op} before ALL of a subquery"))),
+            _ => op,
+        };
+        self.any(&left, if all { opposite } else { op }, relation, references, all, env)
     }
 
     /// Both sides in the types in which the operator compares them.
@@ -187,35 +273,101 @@ impl Binder<'_> {
         Ok((left, self.project(relation.plan, vec![column])?))
     }
 
+    /// A plan, a value over it, and the order of its rows: an aggregate follows no order but its own.
+    fn in_order(&self, plan: LogicalPlan, value: TypedExpr) -> Result<(LogicalPlan, TypedExpr, Vec<SortKey>)> {
+        let Some((plan, expr, order)) = at_sort(&plan, &value.expr) else { return Ok((plan, value, Vec::new())) };
+        let key = |key: datafusion::logical_expr::SortExpr| SortKey {
+            expr: TypedExpr::new(key.expr, Scalar::Bytea),
+            descending: !key.asc,
+            nulls_first: key.nulls_first,
+        };
+        let value = Output { name: String::new(), value: TypedExpr { expr, ..value }, origin: None };
+        let number = self.row_number(Vec::new(), order.into_iter().map(key).collect())?;
+        let relation = self.with_window(Relation { plan, columns: vec![value] }, number)?;
+        let [value, number] = relation.columns.as_slice() else { return Err(BindError::unsupported("an array of several columns")) };
+        let order = SortKey { expr: number.value.clone(), descending: false, nulls_first: false };
+        Ok((relation.plan, value.value.clone(), vec![order]))
+    }
+
     /// `ARRAY(SELECT …)`.
     pub(crate) fn array_subquery(&self, query: &Query, env: &Environment<'_>) -> Result<TypedExpr> {
         let (relation, references) = self.subquery(query, env)?;
         let relation = self.settled(relation)?;
         let value = Self::one_column(&relation)?;
         let cx = self.cx();
-        let call = AggregateCall {
-            name: "array_agg".into(),
-            args: vec![value],
-            star: false,
-            distinct: false,
-            order_by: Vec::new(),
-            filter: None,
-            within_group: false,
-        };
-        let list = resolve::aggregate(&cx, call)?;
-        let aggregate = datafusion::logical_expr::Aggregate::try_new(Arc::new(relation.plan), Vec::new(), vec![list.expr.clone()])?;
-        let column = super::select::result_column(&list.expr);
+        let (plan, value, order_by) = self.in_order(relation.plan, value)?;
+        let list = resolve::aggregate(&cx, AggregateCall { order_by, ..AggregateCall::plain("array_agg", vec![value]) })?;
         let ty = list.ty;
-        let output = Output { name: "array".into(), value: TypedExpr { expr: Expr::Column(column), ..list }, origin: None };
-        let relation = self.project(LogicalPlan::Aggregate(aggregate), vec![output])?;
-        let found = TypedExpr::new(scalar(relation.plan, references), ty);
+        let found = self.aggregated(plan, list, references)?;
         let empty = resolve::literal(&Datum::Array(Vec::new()), ty);
         Ok(resolve::call(&cx, "coalesce", vec![found, empty], false)?)
     }
 }
 
+/// A subquery whose outer columns have other places.
+pub(crate) fn with_outer_columns(expr: Expr, moved: &[(Column, Column)]) -> datafusion::error::Result<Expr> {
+    let after = |e: Expr| {
+        let found = match &e {
+            Expr::OuterReferenceColumn(field, column) => {
+                moved.iter().find(|(before, _)| before == column).map(|(_, to)| (Arc::clone(field), to.clone()))
+            }
+            _ => None,
+        };
+        Ok(match found {
+            Some((field, to)) => Transformed::yes(Expr::OuterReferenceColumn(field, to)),
+            None => Transformed::no(e),
+        })
+    };
+    let of_subquery = |subquery: Subquery| -> datafusion::error::Result<Subquery> {
+        let plan = Arc::unwrap_or_clone(subquery.subquery).transform_up_with_subqueries(|node| {
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|e| {
+                let name = names.save(&e);
+                Ok(e.transform_up(after)?.update_data(|e| name.restore(e)))
+            })
+        })?;
+        let outer_ref_columns =
+            subquery.outer_ref_columns.into_iter().map(|e| Ok(after(e)?.data)).collect::<datafusion::error::Result<_>>()?;
+        Ok(Subquery { subquery: Arc::new(plan.data), outer_ref_columns, spans: subquery.spans })
+    };
+    Ok(match expr {
+        Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(of_subquery(subquery)?),
+        Expr::Exists(mut exists) => {
+            exists.subquery = of_subquery(exists.subquery)?;
+            Expr::Exists(exists)
+        }
+        Expr::InSubquery(mut within) => {
+            within.subquery = of_subquery(within.subquery)?;
+            Expr::InSubquery(within)
+        }
+        other => other,
+    })
+}
+
+/// The sort that ends a plan, below a limit and a projection, and a value over the rows there.
+pub(crate) fn at_sort(plan: &LogicalPlan, value: &Expr) -> Option<(LogicalPlan, Expr, Vec<datafusion::logical_expr::SortExpr>)> {
+    match plan {
+        LogicalPlan::Sort(sort) => Some((plan.clone(), value.clone(), sort.expr.clone())),
+        LogicalPlan::Projection(projection) => {
+            let Expr::Column(column) = value else { return None };
+            let at = projection.schema.index_of_column(column).ok()?;
+            at_sort(&projection.input, &projection.expr[at].clone().unalias())
+        }
+        LogicalPlan::Limit(limit) => {
+            let (below, value, order) = at_sort(&limit.input, value)?;
+            let limited = datafusion::logical_expr::Limit { input: Arc::new(below), ..limit.clone() };
+            Some((LogicalPlan::Limit(limited), value, order))
+        }
+        _ => None,
+    }
+}
+
 fn sub(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::default() }
+}
+
+fn exists(plan: LogicalPlan, references: Vec<Expr>, negated: bool) -> TypedExpr {
+    TypedExpr::new(Expr::Exists(Exists::new(sub(plan, references), negated)), Scalar::Bool)
 }
 
 fn scalar(plan: LogicalPlan, references: Vec<Expr>) -> Expr {
