@@ -180,11 +180,12 @@ impl Binder<'_> {
 
     /// The plan with one more column, the others as they are.
     pub(crate) fn extend(&self, plan: LogicalPlan, value: TypedExpr) -> Result<(LogicalPlan, TypedExpr)> {
-        let alias = TableReference::bare(self.unique("x"));
+        // Without a qualifier: the columns of an unnested plan lose theirs when it is optimised.
+        let name = self.unique("x");
         let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        exprs.push(value.expr.clone().alias_qualified(Some(alias.clone()), "0"));
+        exprs.push(value.expr.clone().alias(&name));
         let plan = LogicalPlan::Projection(datafusion::logical_expr::Projection::try_new(exprs, Arc::new(plan))?);
-        Ok((plan, TypedExpr { expr: Expr::Column(Column::new(Some(alias), "0")), ..value }))
+        Ok((plan, TypedExpr { expr: Expr::Column(Column::new_unqualified(name)), ..value }))
     }
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
