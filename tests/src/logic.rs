@@ -27,6 +27,8 @@ use crate::partita_clauses::without_partita_clauses;
 /// In place of a statement: the notices so far.
 const NOTICES: &str = "\\notices";
 
+/// A file is given up after so many statements without an answer.
+const CONNECTIONS_LOST_MAX: usize = 2;
 /// At the end of an expected line: whatever the line goes on with. As the last line: any more lines, at least one.
 const OPEN_END: &str = "…";
 
@@ -55,14 +57,17 @@ pub fn run_file(path: &Path, address: &Address, engine: Engine) -> Vec<String> {
     };
     let mut runner = runner(address, engine);
     let mut differences = Vec::new();
+    let mut connections_lost = 0;
     for record in records {
         if matches!(record, Record::Halt { .. }) {
             break;
         }
         let Err(error) = runner.run(record) else { continue };
-        differences.push(error.to_string());
-        if !can_go_on(address) {
-            differences.push("the server takes no connection any more".to_owned());
+        let told = error.to_string();
+        connections_lost += usize::from(told.contains(": connection: "));
+        differences.push(told);
+        if connections_lost == CONNECTIONS_LOST_MAX || !can_go_on(address) {
+            differences.push("not run further: the server hangs or is gone".to_owned());
             break;
         }
     }
