@@ -1,23 +1,23 @@
 //! The library of functions and of operators on other things than numbers, by subject.
 
 mod arrays;
+mod bytea;
 mod catalog_information;
 mod datetime_extract;
 mod datetime_make;
 mod datetime_now;
 mod datetime_operators;
 mod datetime_zone;
+mod formatting;
 pub(crate) mod json_building;
 mod json_operators;
 mod json_paths;
 mod json_sets;
-mod formatting;
-pub(crate) mod patterns;
-pub(crate) mod session_information;
-mod bytea;
 mod mathematics;
+pub(crate) mod patterns;
 mod random;
 mod regexps;
+pub(crate) mod session_information;
 pub(crate) mod sets;
 mod strings;
 mod text_columns;
