@@ -39,7 +39,7 @@ mod rewrite;
 const ATTEMPTS_MAX: usize = 50;
 
 /// Runs a schema change; `None` when the statement is something else.
-pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Statement) -> Result<Option<StatementResult>, Report> {
+pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Statement) -> Result<Option<StatementResult>, Report> {
     let is_ddl = matches!(
         tree,
         Statement::CreateTable(_)

@@ -508,7 +508,7 @@ fn parse_duration(text: &str) -> Option<u64> {
 
 fn print_duration(millis: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    match UNITS.iter().find(|(unit, _)| millis != 0 && millis % unit == 0) {
+    match UNITS.iter().find(|(unit, _)| millis != 0 && millis.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", millis / unit),
         None if millis == 0 => "0".to_owned(),
         None => format!("{millis}ms"),

@@ -30,8 +30,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
     ]
 }
 
-fn first_type(args: &[datafusion::arrow::datatypes::DataType]) -> datafusion::arrow::datatypes::DataType {
-    args.first().cloned().unwrap_or(datafusion::arrow::datatypes::DataType::Null)
+fn first_type(args: &[arrow::datatypes::DataType]) -> arrow::datatypes::DataType {
+    args.first().cloned().unwrap_or(arrow::datatypes::DataType::Null)
 }
 
 /// Builds the expression if the name is one of these.
@@ -107,7 +107,7 @@ fn pick(
 ) -> DataFusionResult<ColumnarValue> {
     let mut arrays = args.args.iter().map(|a| a.to_array(args.number_rows)).collect::<DataFusionResult<Vec<_>>>()?;
     let count = arrays.len();
-    let nulls = datafusion::arrow::array::new_null_array(args.return_field.data_type(), 1);
+    let nulls = arrow::array::new_null_array(args.return_field.data_type(), 1);
     let mut indices = Vec::with_capacity(args.number_rows);
     for row in 0..args.number_rows {
         indices.push(choose(row, &arrays)?.map_or((count, 0), |at| (at, row)));

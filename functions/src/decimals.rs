@@ -207,7 +207,7 @@ fn in_bytes(expr: TypedExpr) -> TypedExpr {
     canonical(TypedExpr { ty: Scalar::Numeric.into(), ..expr })
 }
 
-type Kernel = fn(&dyn datafusion::arrow::array::Datum, &dyn datafusion::arrow::array::Datum) -> Result<ArrayRef, ArrowError>;
+type Kernel = fn(&dyn arrow::array::Datum, &dyn arrow::array::Datum) -> Result<ArrayRef, ArrowError>;
 
 fn arrow_binary(args: &ScalarFunctionArgs, kernel: Kernel) -> DataFusionResult<ColumnarValue> {
     let target = args.return_field.data_type();

@@ -137,7 +137,7 @@ pub fn group_key_expr(cx: &ExprContext<'_>, expr: TypedExpr) -> Result<TypedExpr
     })
 }
 
-fn only<'a>(args: &'a ScalarFunctionArgs) -> DataFusionResult<&'a ColumnarValue> {
+fn only(args: &ScalarFunctionArgs) -> DataFusionResult<&ColumnarValue> {
     args.args.first().ok_or_else(|| internal("a key has one argument"))
 }
 

@@ -99,7 +99,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-pub fn read(cx: &ExprContext<'_>, text: &str) -> Result<TypedExpr> {
+pub(crate) fn read(cx: &ExprContext<'_>, text: &str) -> Result<TypedExpr> {
     let mut reader = Reader { cx, tokens: tokens(text), at: 0 };
     let expr = reader.expr(0)?;
     assert_eq!(reader.peek(), &Token::End, "rest of {text}");

@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Token;
 
 /// PostgreSQL's syntax.
 #[derive(Debug, Default)]
-pub struct PartitaDialect {
+pub(crate) struct PartitaDialect {
     base: PostgreSqlDialect,
 }
 

@@ -10,14 +10,14 @@ use sqlparser::ast::{Ident, ObjectName};
 use crate::session::Session;
 
 /// A table and some of its visible columns, by their places.
-pub struct CopyTable {
+pub(super) struct CopyTable {
     pub relation: Arc<RelationInfo>,
     pub columns: Vec<usize>,
 }
 
 impl CopyTable {
     /// Finds a table by name; without a list all of its columns are meant.
-    pub fn find(session: &Session, name: &ObjectName, columns: &[Ident]) -> Result<Self, Report> {
+    pub(super) fn find(session: &Session, name: &ObjectName, columns: &[Ident]) -> Result<Self, Report> {
         let view = session.coordinator.view();
         let relation = sql::find_relation(name, view.as_ref(), &session.expression_settings()).map_err(|e| e.report())?;
         if relation.kind != RelationKind::Table {

@@ -87,7 +87,7 @@ impl TotalPlan {
     pub(crate) fn accumulator(self) -> Box<dyn Accumulator> {
         match self.sum {
             DataType::Decimal128(..) => Box::new(TotalAccumulator::<i128>::new(self)),
-            DataType::Decimal256(..) => Box::new(TotalAccumulator::<datafusion::arrow::datatypes::i256>::new(self)),
+            DataType::Decimal256(..) => Box::new(TotalAccumulator::<arrow::datatypes::i256>::new(self)),
             _ => Box::new(TotalAccumulator::<f64>::new(self)),
         }
     }
@@ -95,7 +95,7 @@ impl TotalPlan {
     pub(crate) fn groups_accumulator(self) -> Box<dyn GroupsAccumulator> {
         match self.sum {
             DataType::Decimal128(..) => Box::new(TotalGroups::<i128>::new(self)),
-            DataType::Decimal256(..) => Box::new(TotalGroups::<datafusion::arrow::datatypes::i256>::new(self)),
+            DataType::Decimal256(..) => Box::new(TotalGroups::<arrow::datatypes::i256>::new(self)),
             _ => Box::new(TotalGroups::<f64>::new(self)),
         }
     }

@@ -216,7 +216,7 @@ impl Binder<'_> {
             let expr = take_aggregates(bound.expr.clone(), &collected.aggregates)?;
             let arrow = bound.arrow();
             let Expr::Column(column) = expr else { return Ok(None) };
-            let field = datafusion::arrow::datatypes::Field::new(column.name.clone(), arrow, true);
+            let field = arrow::datatypes::Field::new(column.name.clone(), arrow, true);
             let reference = Expr::OuterReferenceColumn(std::sync::Arc::new(field), column);
             env.note_references([reference.clone()]);
             return Ok(Some(TypedExpr { expr: reference, ..bound }));

@@ -160,7 +160,7 @@ impl Binder<'_> {
         &self,
         plan: LogicalPlan,
         mut scope: Scope,
-        merged: Vec<(String, TypedExpr, datafusion::arrow::datatypes::DataType)>,
+        merged: Vec<(String, TypedExpr, arrow::datatypes::DataType)>,
     ) -> Result<Source> {
         let mut plan = plan;
         let mut columns = Vec::with_capacity(merged.len());

@@ -256,8 +256,7 @@ impl Binder<'_> {
         let is_plain = |row: &Vec<Expr>| !row.iter().any(|e| super::has_subquery(e) || e.contains_outer());
         if rows.len() > 1 && rows.iter().all(is_plain) {
             let fields = types.iter().enumerate();
-            let fields =
-                fields.map(|(at, ty)| (None, Arc::new(datafusion::arrow::datatypes::Field::new(at.to_string(), ty.arrow(), true))));
+            let fields = fields.map(|(at, ty)| (None, Arc::new(arrow::datatypes::Field::new(at.to_string(), ty.arrow(), true))));
             let schema = DFSchema::new_with_metadata(fields.collect(), std::collections::HashMap::new())?;
             return Ok(LogicalPlan::Values(Values { schema: Arc::new(schema), values: rows }));
         }
@@ -364,7 +363,7 @@ impl Binder<'_> {
             Some(skip) => datafusion::logical_expr::when(skip.clone().is_null(), lit(0_i64)).otherwise(skip.clone())?,
             None => lit(0_i64),
         };
-        let in_type = |column: Expr| datafusion::logical_expr::cast(column, datafusion::arrow::datatypes::DataType::Int64);
+        let in_type = |column: Expr| datafusion::logical_expr::cast(column, arrow::datatypes::DataType::Int64);
         plan = super::relation::filter(plan, in_type(number_column).gt(first.clone()))?;
         if let Some(fetch) = fetch {
             let within = in_type(rank_column).lt_eq(first + fetch.clone());
@@ -427,7 +426,7 @@ impl Binder<'_> {
         let table = self.unique("work");
         // The working table's columns go by their place.
         let fields: Vec<_> = start.plan.schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
-        let schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let body = CteBody::WorkTable { table: table.clone(), schema, columns: start.columns.clone() };
         let inside = seen.with(Cte { name: cte.name.clone(), alias: cte.alias, body });
         let step = self.set_expression(right, None, Some(&inside))?;
