@@ -150,11 +150,6 @@ impl Definition {
         self.hidden = true;
         self
     }
-
-    /// Whether the name is an operator's symbol.
-    pub(crate) fn is_operator(&self) -> bool {
-        !self.name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-    }
 }
 
 /// A definition by a scalar function.
@@ -227,7 +222,6 @@ impl<'a> Args<'a> {
         numeric: Numeric => &'a Numeric, v => v;
         text: Text => &'a str, v => v.as_str();
         bytes: Bytea => &'a [u8], v => v.as_ref();
-        uuid: Uuid => [u8; 16], v => *v;
         date: Date => i32, v => *v;
         time: Time => i64, v => *v;
         timestamp: Timestamp => i64, v => *v;

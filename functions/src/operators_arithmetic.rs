@@ -82,7 +82,10 @@ macro_rules! floats {
 }
 
 pub(crate) fn definitions() -> Vec<Definition> {
-    let mut out = Vec::new();
+    let mixed = ["+", "-", "*", "/"].iter().flat_map(|op| {
+        [build(&format!("{op}(float4,float8) float8"), as_doubles), build(&format!("{op}(float8,float4) float8"), as_doubles)]
+    });
+    let mut out: Vec<Definition> = mixed.collect();
     integers! { out:
         "int2" "smallint" Int2 int2;
         "int4" "integer" Int4 int4;
@@ -91,10 +94,6 @@ pub(crate) fn definitions() -> Vec<Definition> {
     floats! { out:
         "float4" Float32Type Float4 float4;
         "float8" Float64Type Float8 float8;
-    }
-    for op in ["+", "-", "*", "/"] {
-        out.push(build(&format!("{op}(float4,float8) float8"), as_doubles));
-        out.push(build(&format!("{op}(float8,float4) float8"), as_doubles));
     }
     out
 }

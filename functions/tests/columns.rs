@@ -1,5 +1,7 @@
 //! Functions over columns: every row as it would be alone, NULLs among them.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::sync::Arc;
 
 use common::columns::cell;

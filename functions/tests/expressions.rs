@@ -1,6 +1,9 @@
 //! Expressions against what PostgreSQL 15 answers: each pair of lines in `expressions/*.txt` is an expression and its type and value, or
 //! its error.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+#[path = "support/reader.rs"]
 mod reader;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Set-returning functions against the rows that PostgreSQL 15 answers.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};

@@ -2,6 +2,8 @@
 //! with `=> ` are its rows, with ` | ` between columns, or its error; a value of several lines
 //! takes as many.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::sync::Arc;
 
 use common::columns::cell;

@@ -46,7 +46,7 @@ struct RowDecoder {
 }
 
 /// Checks the statement and makes ready for the data.
-pub async fn begin(session: &mut Session, tree: &Statement) -> Result<CopyIn, Report> {
+pub fn begin(session: &Session, tree: &Statement) -> Result<CopyIn, Report> {
     let Statement::Copy { source, target, options, legacy_options, values, .. } = tree else {
         return Err(Report::internal("COPY FROM without its statement"));
     };

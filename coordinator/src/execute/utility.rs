@@ -77,7 +77,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
         Statement::Prepare { name, data_types, statement } => prepare(session, prepared, name, data_types, statement),
         Statement::Execute { name: Some(name), parameters, .. } => execute_prepared(session, name, parameters).await,
         Statement::Deallocate { name, .. } => deallocate(session, name),
-        Statement::Copy { to: false, .. } => Ok(StatementResult::CopyIn(Box::new(copy_in::begin(session, tree).await?))),
+        Statement::Copy { to: false, .. } => Ok(StatementResult::CopyIn(Box::new(copy_in::begin(session, tree)?))),
         Statement::Copy { to: true, .. } => Ok(StatementResult::CopyOut(copy_out::begin(session, prepared, tree).await?)),
         Statement::Comment { .. } => done("COMMENT"),
         Statement::Grant(_) => done("GRANT"),

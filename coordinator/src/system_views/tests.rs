@@ -174,11 +174,11 @@ fn definitions_are_sql() {
         other => format!("{other:?}"),
     };
     let (index, key) = (Datum::Oid(INDEX.0), Datum::Oid(KEY.0));
-    assert_eq!(call("pg_get_indexdef", &[index.clone()]), "CREATE INDEX t_n ON public.t USING btree (n DESC) INCLUDE (\"B\")");
+    assert_eq!(call("pg_get_indexdef", std::slice::from_ref(&index)), "CREATE INDEX t_n ON public.t USING btree (n DESC) INCLUDE (\"B\")");
     let pretty = [index.clone(), Datum::Int4(0), Datum::Bool(true)];
     assert_eq!(call("pg_get_indexdef", &pretty), "CREATE INDEX t_n ON t USING btree (n DESC) INCLUDE (\"B\")");
     assert_eq!(call("pg_get_indexdef", &[index, Datum::Int4(2), Datum::Bool(false)]), "\"B\"");
-    assert_eq!(call("pg_get_indexdef", &[key.clone()]), "CREATE UNIQUE INDEX t_pkey ON public.t USING btree (at)");
+    assert_eq!(call("pg_get_indexdef", std::slice::from_ref(&key)), "CREATE UNIQUE INDEX t_pkey ON public.t USING btree (at)");
     assert_eq!(call("pg_get_constraintdef", &[key]), "PRIMARY KEY (at)");
     assert_eq!(call("pg_get_constraintdef", &[Datum::Oid(CHECK.0)]), "CHECK ((n > 0))");
     assert_eq!(call("pg_get_constraintdef", &[Datum::Oid(1)]), "Null");

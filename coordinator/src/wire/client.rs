@@ -59,15 +59,15 @@ impl Client {
                 PgWireFrontendMessage::Query(query) => Box::pin(self.simple_query(&query.query)).await?,
                 PgWireFrontendMessage::Parse(parse) => {
                     let result = self.parse(parse);
-                    self.or_skip(result.map_err(Failure::Statement))?;
+                    self.or_skip(result.map_err(Failure::from))?;
                 }
                 PgWireFrontendMessage::Bind(bind) => {
                     let result = self.bind(bind);
-                    self.or_skip(result.map_err(Failure::Statement))?;
+                    self.or_skip(result.map_err(Failure::from))?;
                 }
                 PgWireFrontendMessage::Describe(describe) => {
                     let result = self.describe(describe.target_type, describe.name.as_deref().unwrap_or_default());
-                    self.or_skip(result.map_err(Failure::Statement))?;
+                    self.or_skip(result.map_err(Failure::from))?;
                 }
                 PgWireFrontendMessage::Execute(execute) => {
                     let result = self.execute(execute).await;
@@ -75,7 +75,7 @@ impl Client {
                 }
                 PgWireFrontendMessage::Close(close) => {
                     let result = self.close(close.target_type, close.name.as_deref().unwrap_or_default());
-                    self.or_skip(result.map_err(Failure::Statement))?;
+                    self.or_skip(result.map_err(Failure::from))?;
                 }
                 PgWireFrontendMessage::Flush(_) => self.connection.flush().await?,
                 // What is left of a COPY that has failed.

@@ -19,14 +19,14 @@ const WRITE_GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The statement failed; the connection goes on.
-    Statement(Report),
+    Statement(Box<Report>),
     /// The connection ends.
     Connection(ConnectionError),
 }
 
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
-        Self::Statement(report)
+        Self::Statement(Box::new(report))
     }
 }
 
@@ -70,14 +70,14 @@ impl Guard {
         tokio::pin!(work);
         let report = tokio::select! {
             biased;
-            result = &mut work => return result.map_err(Failure::Statement),
+            result = &mut work => return result.map_err(Failure::from),
             report = self.ended() => report,
             () = connection.closed() => return Err(gone()),
         };
         if self.writes
             && let Ok(result) = tokio::time::timeout(WRITE_GRACE, &mut work).await
         {
-            return result.map_err(Failure::Statement);
+            return result.map_err(Failure::from);
         }
         Err(self.failure(report))
     }

@@ -139,17 +139,3 @@ fn through_text(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
     };
     if to_text { Some((Assignment, path(from))) } else { from_text.then(|| (Explicit, path(to))) }
 }
-
-/// Whether values of `from` are values of `to` as they are, which makes the types as good as equal for resolution.
-pub(crate) fn binary_coercible(from: SqlType, to: SqlType) -> bool {
-    use Scalar::{Bpchar, Oid, Text, Varchar};
-    if from.without_typmod() == to.without_typmod() {
-        return true;
-    }
-    if from.is_array || to.is_array {
-        return false;
-    }
-    matches!((from.scalar, to.scalar), (Text, Varchar | Bpchar) | (Varchar, Text | Bpchar))
-        || (is_registered(from.scalar) && to.scalar == Oid)
-        || (from.scalar == Oid && is_registered(to.scalar))
-}

@@ -104,7 +104,7 @@ impl Binder<'_> {
         let identity = [hidden(ROW_KEY, Scalar::Bytea), hidden(ROW_VERSION, Scalar::Int8)];
         let mut target = Target { info, plan, scope: Scope { tables: vec![own], merged: Vec::new() }, identity };
         if !others.is_empty() {
-            let source = self.from_clause(others, None, None)?;
+            let source = self.sources(others, None, None)?;
             target.scope.append(source.scope)?;
             let joined = datafusion::logical_expr::LogicalPlanBuilder::from(target.plan);
             target.plan = joined.join_on(source.plan, JoinType::Inner, [datafusion::logical_expr::lit(true)])?.build()?;

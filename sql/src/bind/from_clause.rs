@@ -6,7 +6,7 @@ use common::error::Report;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::common::{Column, JoinType, TableReference};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScan, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScanBuilder, lit};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins};
@@ -28,7 +28,7 @@ pub(crate) struct Source {
 
 impl Binder<'_> {
     /// The FROM clause: its items joined in order. None: one row without columns.
-    pub(crate) fn from_clause(&self, items: &[TableWithJoins], outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
+    pub(crate) fn sources(&self, items: &[TableWithJoins], outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
         let mut whole: Option<Source> = None;
         for item in items {
             let left = whole.take();
@@ -302,7 +302,7 @@ impl Binder<'_> {
     /// A scan of a relation, under a new name in the plan.
     pub(crate) fn scan(&self, info: &RelationInfo) -> Result<(LogicalPlan, ScopeTable)> {
         let alias = TableReference::bare(self.unique("r"));
-        let plan = TableScan::try_new(alias.clone(), Arc::clone(&info.source), None, Vec::new(), None)?;
+        let plan = TableScanBuilder::new(alias.clone(), Arc::clone(&info.source)).build()?;
         let columns = info.columns.iter().map(|column| {
             let expr = Expr::Column(Column::new(Some(alias.clone()), column.name.clone()));
             ScopeColumn {
@@ -495,9 +495,4 @@ pub(crate) fn rename_columns(columns: &mut [Output], alias: &TableAlias) -> Resu
         column.name = folded(&new.name);
     }
     Ok(())
-}
-
-/// The types of a row of outputs.
-pub(crate) fn types_of(columns: &[Output]) -> Vec<SqlType> {
-    columns.iter().map(|c| c.value.ty).collect()
 }

@@ -10,7 +10,7 @@ use datafusion::common::DFSchema;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{
-    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScan, Union, Values, WindowFrame, lit,
+    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScanBuilder, Union, Values, WindowFrame, lit,
 };
 use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
@@ -397,7 +397,7 @@ impl Binder<'_> {
         let relation = match &cte.body {
             CteBody::WorkTable { table, schema, columns } => {
                 let source = provider_as_source(Arc::new(CteWorkTable::new(table, Arc::clone(schema))));
-                let scan = LogicalPlan::TableScan(TableScan::try_new(table.as_str(), source, None, Vec::new(), None)?);
+                let scan = LogicalPlan::TableScan(TableScanBuilder::new(table.as_str(), source).build()?);
                 self.renamed(scan, columns.clone())?
             }
             CteBody::Query { query, recursive: true } => match query.body.as_ref() {

@@ -48,7 +48,7 @@ impl Binder<'_> {
         ctes: Option<&Ctes<'_>>,
     ) -> Result<Relation> {
         reject_foreign_clauses(select)?;
-        let source = self.from_clause(&select.from, outer, ctes)?;
+        let source = self.sources(&select.from, outer, ctes)?;
         let mut plan = source.plan;
         if let Some(condition) = &select.selection {
             let env = Environment::new(&source.scope, outer, ctes, "WHERE").filtering();

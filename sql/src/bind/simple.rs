@@ -31,7 +31,7 @@ impl Binder<'_> {
         if info.kind != RelationKind::Table {
             return Ok(None);
         }
-        let source = self.from_clause(&select.from, None, None)?;
+        let source = self.sources(&select.from, None, None)?;
         let table = &source.scope.tables[0];
         let env = Environment::new(&source.scope, None, None, "SELECT");
         let Ok(outputs) = self.select_list(&select.projection, &env) else { return Ok(None) };
