@@ -242,9 +242,39 @@ impl BatchBuilder {
 }
 
 fn append_datum(column: &mut Column, ty: SqlType, value: &Datum) -> Result<(), RowError> {
-    let mut stored = Vec::new();
-    crate::row::encode_row(&[ty], std::slice::from_ref(value), &mut stored)?;
-    let field = RowReader::new(&stored)?.next_field(ty)?.unwrap_or(Field::Null);
+    let field = match value {
+        Datum::Null => return column.append(ty, Field::Null),
+        Datum::Array(values) => {
+            let Column::Array { element, elements, lengths, valid } = column else { return Err(RowError::WrongType(ty)) };
+            for value in values {
+                append_datum(elements, *element, value)?;
+            }
+            lengths.push(values.len());
+            valid.push(true);
+            return Ok(());
+        }
+        Datum::Numeric(v) => match ty.numeric_precision_scale() {
+            Some((_, scale)) if ty.is_decimal128() => {
+                let scale = i8::try_from(scale).map_err(|_| RowError::WrongType(ty))?;
+                Field::Unscaled(v.to_unscaled(scale).ok_or(RowError::WrongType(ty))?)
+            }
+            _ => return column.append(ty, Field::Numeric(&v.sortable())),
+        },
+        Datum::Bool(v) => Field::Bool(*v),
+        Datum::Int2(v) => Field::Int2(*v),
+        Datum::Int4(v) => Field::Int4(*v),
+        Datum::Int8(v) => Field::Int8(*v),
+        Datum::Float4(v) => Field::Float4(*v),
+        Datum::Float8(v) => Field::Float8(*v),
+        Datum::Text(v) => Field::Text(v),
+        Datum::Bytea(v) => Field::Bytea(v),
+        Datum::Uuid(v) => Field::Uuid(v),
+        Datum::Date(v) => Field::Date(*v),
+        Datum::Time(v) => Field::Time(*v),
+        Datum::Timestamp(v) => Field::Timestamp(*v),
+        Datum::Interval(v) => Field::Interval(*v),
+        Datum::Oid(v) => Field::Oid(*v),
+    };
     column.append(ty, field)
 }
 
@@ -326,6 +356,16 @@ mod tests {
 
     use super::*;
     use crate::row::encode_row;
+
+    #[test]
+    fn a_list_may_be_longer_than_a_stored_row() {
+        let ty = SqlType::array_of(Scalar::Int4.into());
+        let long = Datum::Array((0..100_000).map(Datum::Int4).collect());
+        let array = array_from(ty, [&long, &Datum::Null, &Datum::Array(vec![Datum::Null])]).unwrap();
+        assert_eq!(cell(&array, 0, ty).unwrap(), long);
+        assert_eq!(cell(&array, 1, ty).unwrap(), Datum::Null);
+        assert_eq!(cell(&array, 2, ty).unwrap(), Datum::Array(vec![Datum::Null]));
+    }
 
     #[test]
     fn rows_become_columns_and_come_back() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::ids::{RelationId, Timestamp, TransactionId};
-use partition::range::successor;
+use partition::range::{KeyRange, successor};
 use rpc::worker_api::{FoundRow, GetRequest, RangeRequest, RangeResponse};
 use storage::{Engine, ReadOutcome, ScanEnd, ScanRange};
 
@@ -63,6 +63,9 @@ impl Core {
             request.lo = with_prefix(partition, &request.lo);
             request.hi = request.hi.map_or_else(|| successor(&partition_prefix(partition)), |hi| Some(with_prefix(partition, &hi)));
         }
+        if prefix == 0 {
+            self.clip(&mut request);
+        }
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(RANGE_ROWS_MAX);
         let mut response = RangeResponse::default();
         loop {
@@ -89,6 +92,17 @@ impl Core {
             }
         }
         Ok(response)
+    }
+}
+
+impl Core {
+    /// Keeps a request within its partition: other partitions of the relation may lie beside it in the same group.
+    fn clip(&self, request: &mut RangeRequest) {
+        let state = self.cache.current();
+        let (Some(map), Some(bounds)) = (state.partition_map(request.relation), state.bounds(request.relation)) else { return };
+        let Some(at) = map.partitions.iter().position(|p| p.id == request.partition.id) else { return };
+        let range = bounds.range(at).intersect(&KeyRange { lo: request.lo.clone(), hi: request.hi.clone() });
+        (request.lo, request.hi) = (range.lo, range.hi);
     }
 }
 

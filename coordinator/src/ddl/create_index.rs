@@ -4,15 +4,17 @@
 //! it, so that every write planned without the index is refused and planned again. Then its entries are made: a local index's by the workers, a
 //! synchronous global one's here (each row locked while its entry is written), an asynchronous one's by its feed. At last it is *ready*.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::changes::Change;
 use catalog::objects::{Index, IndexColumn, IndexScope, IndexState, Maintenance, PartitionMap, Table};
 use catalog::state::CatalogState;
 use common::error::Report;
-use common::ids::{CatalogVersion, Epoch, Oid};
+use common::ids::{CatalogVersion, Epoch, Oid, PartitionId, WorkerId};
 use common::sqlstate::SqlState;
-use rpc::worker_api::{Precondition, RangeRequest, ReadAt, ReadContext, WriteOutcome};
+use partition::range::KeyRange;
+use rpc::worker_api::{FoundRow, GetRequest, PartitionRef, Precondition, RangeRequest, ReadAt, ReadContext, WriteOutcome};
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
@@ -252,8 +254,8 @@ fn not_unique(index: &Index, _duplicate: &WriteOutcome) -> Report {
 async fn sync_entries(session: &mut Session, state: &CatalogState, table: &Arc<Table>, index: &Arc<Index>) -> Result<(), Report> {
     let target = Arc::new(TargetTable::new(state, table, &session.expression_settings())?);
     let entry = SyncIndex::new(state, index, table)?;
-    for partition in &target.map.partitions {
-        let mut lo = bytes::Bytes::new();
+    for (at, partition) in target.map.partitions.iter().enumerate() {
+        let KeyRange { mut lo, hi } = target.bounds.range(at);
         loop {
             let context = ReadContext { catalog_version: state.version(), at: ReadAt::Newest, own: None };
             let request = RangeRequest {
@@ -261,7 +263,7 @@ async fn sync_entries(session: &mut Session, state: &CatalogState, table: &Arc<T
                 relation: table.storage,
                 partition: query::access::partition_ref(partition),
                 lo: lo.clone(),
-                hi: None,
+                hi: hi.clone(),
                 reverse: false,
                 limit: ROWS_AT_ONCE,
             };
@@ -290,12 +292,21 @@ async fn write_entries(
     let wait = session.lock_wait();
     let mut own = Transaction::begin(&session.coordinator).await?;
     let rows = lock_rows(&mut own, target, keys.clone(), wait).await?;
-    let mut writes = WriteSet::default();
+    let mut entries = Vec::with_capacity(keys.len());
     for (key, row) in keys.into_iter().zip(rows) {
         let Some(row) = row else { continue };
         let stored = target.decode(&row.row)?;
         let (entry_key, value) = entry.entry(&stored, &key)?;
-        writes.add(entry.destination(), entry_key, Some(value), entry.build_precondition(&stored));
+        entries.push((entry_key, value, entry.precondition(&stored)));
+    }
+    // A writer that knows the index already may have made a row's entry before the row was locked here.
+    let there = existing_entries(session, state, entry, &entries).await?;
+    let mut writes = WriteSet::default();
+    for ((key, value, precondition), there) in entries.into_iter().zip(there) {
+        match there {
+            Some(found) if found.row == value => {}
+            _ => writes.add(entry.destination(), key, Some(value), precondition),
+        }
     }
     match own.commit(state.version(), &mut writes, wait).await? {
         Committed::At(_) => Ok(()),
@@ -304,6 +315,31 @@ async fn write_entries(
         }
         Committed::Refused(_) => Err(Report::internal("an entry of a new index was refused")),
     }
+}
+
+async fn existing_entries(
+    session: &Session,
+    state: &CatalogState,
+    entry: &SyncIndex,
+    entries: &[(bytes::Bytes, bytes::Bytes, Precondition)],
+) -> Result<Vec<Option<FoundRow>>, Report> {
+    let destination = entry.destination();
+    let mut by_partition: BTreeMap<(WorkerId, PartitionId), (PartitionRef, Vec<usize>)> = BTreeMap::new();
+    for (at, (key, ..)) in entries.iter().enumerate() {
+        let (worker, partition) = destination.route(key);
+        by_partition.entry((worker, partition.id)).or_insert_with(|| (partition, Vec::new())).1.push(at);
+    }
+    let mut found = vec![None; entries.len()];
+    let context = ReadContext { catalog_version: state.version(), at: ReadAt::Newest, own: None };
+    for ((worker, _), (partition, places)) in by_partition {
+        let keys = places.iter().map(|at| entries[*at].0.clone()).collect();
+        let request = GetRequest { context, relation: entry.index.storage, partition, keys };
+        let rows = session.coordinator.worker(worker)?.get(request).await?;
+        for (at, row) in places.into_iter().zip(rows) {
+            found[at] = row;
+        }
+    }
+    Ok(found)
 }
 
 /// The feed builds the index by itself: wait until it has everything of now.
@@ -323,12 +359,4 @@ async fn async_entries(session: &Session, state: &CatalogState, index: &Index) -
         }
     }
     Ok(())
-}
-
-/// The precondition for an entry that is built beside running writers.
-impl SyncIndex {
-    /// A unique entry may be there already when a writer has made it for the same row; it is then the same, and written again.
-    fn build_precondition(&self, stored: &[common::datum::Datum]) -> Precondition {
-        self.precondition(stored)
-    }
 }
