@@ -487,8 +487,3 @@ pub(crate) fn rename_columns(columns: &mut [Output], alias: &TableAlias) -> Resu
     }
     Ok(())
 }
-
-/// The types of a row of outputs.
-pub(crate) fn types_of(columns: &[Output]) -> Vec<SqlType> {
-    columns.iter().map(|c| c.value.ty).collect()
-}

@@ -20,7 +20,6 @@ use sqlparser::ast::{
 use super::Binder;
 use super::ctes::Ctes;
 use super::environment::{Collected, Environment};
-use super::grouping::Grouping;
 use super::query::{direction, order_expressions, output_by_number, sorted};
 use super::relation::{Output, Relation, filter};
 use super::scope::{ScopeColumn, folded};
