@@ -265,6 +265,7 @@ impl<'a> RowReader<'a> {
             | Scalar::Char
             | Scalar::Json
             | Scalar::Jsonb
+            | Scalar::Jsonpath
             | Scalar::Unknown
             | Scalar::Record => {
                 let bytes = self.take_bytes()?;

@@ -5,7 +5,7 @@
 //! | bool, int2/4/8, float4/8 | Boolean, Int16/32/64, Float32/64 | |
 //! | numeric(p,s), p <= 38, 0 <= s <= p | Decimal128(p, s) | cannot hold NaN or infinity |
 //! | numeric, any other | Binary | [`crate::numeric::Numeric::to_sortable`]: byte order is numeric order |
-//! | text, varchar, bpchar, name, "char", json, jsonb, unknown | Utf8 | bpchar is blank-padded; jsonb is canonical text |
+//! | text, varchar, bpchar, name, "char", json, jsonb, jsonpath, unknown | Utf8 | bpchar is blank-padded; jsonb and jsonpath are canonical text |
 //! | bytea | Binary | |
 //! | uuid | FixedSizeBinary(16) | |
 //! | date | Date32 | days since 1970-01-01; i32::MIN/MAX are -infinity/infinity |
@@ -59,6 +59,7 @@ pub enum Scalar {
     Numeric,
     Uuid,
     Jsonb,
+    Jsonpath,
     /// The result of a function that returns nothing.
     Void,
     /// An anonymous row.
@@ -107,6 +108,7 @@ pub const SCALARS: &[ScalarRow] = &[
     (Scalar::Void, 2278, 0, "void", "void", 4, 'P', false),
     (Scalar::Uuid, 2950, 2951, "uuid", "uuid", 16, 'U', false),
     (Scalar::Jsonb, 3802, 3807, "jsonb", "jsonb", -1, 'U', false),
+    (Scalar::Jsonpath, 4072, 4073, "jsonpath", "jsonpath", -1, 'U', false),
     (Scalar::Regnamespace, 4089, 4090, "regnamespace", "regnamespace", 4, 'N', false),
     (Scalar::Regrole, 4096, 4097, "regrole", "regrole", 4, 'N', false),
 ];
@@ -253,6 +255,7 @@ impl SqlType {
             | Scalar::Char
             | Scalar::Json
             | Scalar::Jsonb
+            | Scalar::Jsonpath
             | Scalar::Unknown
             | Scalar::Record => DataType::Utf8,
         }

@@ -66,6 +66,8 @@ pub struct Coordinator {
     pub statements: StatementCache,
     pub transactions: LiveTransactions,
     pub planner: Planner,
+    /// When it began, in microseconds since 1970 UTC.
+    pub started_micros: i64,
     view: ArcSwap<SchemaView>,
     sessions: Mutex<HashMap<i32, Arc<ConnectedSession>>>,
     next_pid: AtomicI32,
@@ -84,6 +86,7 @@ impl Coordinator {
         let planner = Planner::new(options.memory_bytes_max)?;
         Ok(Arc::new(Self {
             options,
+            started_micros: clock.unix_micros(),
             catalog,
             cache,
             directory,

@@ -113,7 +113,7 @@ impl CatalogView for SchemaView {
     }
 
     fn schema_exists(&self, schema: &str) -> bool {
-        self.state.schema_named(schema).is_some()
+        self.state.schema_named(schema).is_some() || system_views::schema_exists(schema)
     }
 
     fn relation_by_oid(&self, oid: Oid) -> Option<(String, String)> {
@@ -124,7 +124,7 @@ impl CatalogView for SchemaView {
         if let Some(index) = self.state.index(oid) {
             return named(index.schema, &index.name);
         }
-        system_views::name_of(oid)
+        system_views::name_of(&self.state, oid)
     }
 
     fn relation_oid(&self, schema: &str, name: &str) -> Option<Oid> {
@@ -134,6 +134,6 @@ impl CatalogView for SchemaView {
         if let Some(index) = self.state.index_named(schema, name) {
             return Some(index.oid);
         }
-        system_views::oid_of(schema, name)
+        system_views::oid_of(&self.state, schema, name)
     }
 }

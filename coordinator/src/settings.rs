@@ -198,6 +198,25 @@ pub enum FreshnessSetting {
     Any,
 }
 
+/// A setting and what it may be.
+#[derive(Clone, Debug)]
+pub struct DescribedSetting {
+    pub name: &'static str,
+    pub value: String,
+    /// What RESET goes back to.
+    pub reset: String,
+    pub default: &'static str,
+    pub description: &'static str,
+    /// pg_settings.vartype.
+    pub kind: &'static str,
+    /// The lowest and the highest value of an integer.
+    pub bounds: Option<(i64, i64)>,
+    /// The values of an enum.
+    pub words: Option<&'static [&'static str]>,
+    /// It cannot be changed.
+    pub is_fixed: bool,
+}
+
 fn definition(name: &str) -> Option<&'static Definition> {
     REGISTRY.iter().find(|d| d.name.eq_ignore_ascii_case(name))
 }
@@ -276,6 +295,26 @@ impl Settings {
     /// (name, value, description) of all settings, in order.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> + '_ {
         REGISTRY.iter().map(|d| (d.name, self.show(d.name).unwrap_or_default(), d.description))
+    }
+
+    /// All settings as pg_settings lists them.
+    pub fn described(&self) -> impl Iterator<Item = DescribedSetting> + '_ {
+        REGISTRY.iter().map(|d| DescribedSetting {
+            name: d.name,
+            value: self.show(d.name).unwrap_or_default(),
+            reset: self.defaults.get(d.name).map_or(d.default, String::as_str).to_owned(),
+            default: d.default,
+            description: d.description,
+            kind: match d.kind {
+                Kind::Bool => "bool",
+                Kind::Integer(..) => "integer",
+                Kind::Word(_) => "enum",
+                _ => "string",
+            },
+            bounds: if let Kind::Integer(low, high) = d.kind { Some((low, high)) } else { None },
+            words: if let Kind::Word(words) = d.kind { Some(words) } else { None },
+            is_fixed: d.kind == Kind::Fixed,
+        })
     }
 
     /// Name and value of everything that ParameterStatus tells at the start.

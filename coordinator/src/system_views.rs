@@ -1,54 +1,76 @@
-//! The system views: pg_catalog, information_schema, partita.
+//! The system relations: `pg_catalog`, `information_schema` and `partita`, computed from the statement's own catalog state.
+//!
+//! A relation is a name, an oid and columns (`definitions`, from the lists beside it, which are PostgreSQL's own) and a function that makes its rows
+//! (`rows`, one file for each family). A relation without such a function is empty because nothing of its kind exists here. `provider` puts the rows
+//! into a plan. [`SystemContext`] is the session's side: it answers functions that read the catalog, such as `'t'::regclass` and `pg_get_indexdef`.
+//!
+//! PostgreSQL's own objects (types, schemas, collations) have PostgreSQL's oids. The whole cluster is one database that every name connects to, and
+//! all objects belong to the role [`roles::OWNER`].
 
-use common::datum::Datum;
-use common::error::Report;
+mod call;
+mod context;
+mod definition_text;
+mod definitions;
+mod names;
+mod objects;
+mod pg_type;
+mod provider;
+mod roles;
+mod rows;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use catalog::state::CatalogState;
 use common::ids::Oid;
-use common::types::Scalar;
-use functions::context::CatalogLookup;
-use sql::schema::RelationInfo;
+use datafusion::datasource::provider_as_source;
+use sql::schema::{ColumnInfo, RelationInfo, RelationKind};
 
-use crate::session::Session;
+pub use context::SystemContext;
 
-/// A system view by name.
-pub fn relation(_schema: &str, _name: &str) -> Option<RelationInfo> {
-    None
+/// A system relation as the binder sees it.
+pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
+    let relation = definitions::named(schema, name)?;
+    let columns = relation.columns.iter().zip(1..).map(|(column, attnum)| ColumnInfo {
+        name: column.name.to_owned(),
+        ty: column.ty,
+        not_null: column.not_null,
+        attnum,
+        default: None,
+    });
+    Some(RelationInfo {
+        oid: relation.oid,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind: RelationKind::SystemView,
+        columns: columns.collect(),
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        source: provider_as_source(Arc::new(provider::SystemView::new(relation))),
+    })
 }
 
-/// Schema and name of a system view.
-pub fn name_of(_oid: Oid) -> Option<(String, String)> {
-    None
+/// Whether a schema of the system has that name.
+pub fn schema_exists(name: &str) -> bool {
+    definitions::SCHEMAS.iter().any(|schema| schema.name == name)
 }
 
-/// The oid of a system view.
-pub fn oid_of(_schema: &str, _name: &str) -> Option<Oid> {
-    None
+/// Schema and name of a system relation, or of the index that stands for a table's own key.
+pub fn name_of(state: &CatalogState, oid: Oid) -> Option<(String, String)> {
+    if let Some(relation) = definitions::by_oid(oid) {
+        return Some((relation.schema.name.to_owned(), relation.name.to_owned()));
+    }
+    let key = objects::keys(state).find(|key| key.oid == oid)?;
+    Some((state.schema(key.schema)?.name.clone(), key.name.to_owned()))
 }
 
-/// What functions may ask of the catalog for one statement.
-#[derive(Debug)]
-pub struct SystemContext;
-
-impl SystemContext {
-    /// For a statement of this session.
-    pub fn new(_session: &Session) -> Self {
-        Self
+/// The oid of a system relation, or of the index that stands for a table's own key.
+pub fn oid_of(state: &CatalogState, schema: &str, name: &str) -> Option<Oid> {
+    if let Some(relation) = definitions::named(schema, name) {
+        return Some(relation.oid);
     }
-}
-
-impl CatalogLookup for SystemContext {
-    fn object_by_name(&self, _kind: Scalar, _name: &str) -> Result<Option<u32>, Report> {
-        Ok(None)
-    }
-
-    fn object_name(&self, _kind: Scalar, _oid: u32) -> Option<String> {
-        None
-    }
-
-    fn is_visible(&self, _kind: Scalar, _oid: u32) -> Option<bool> {
-        None
-    }
-
-    fn call(&self, name: &str, _args: &[Datum]) -> Result<Datum, Report> {
-        Err(Report::unsupported(name))
-    }
+    let schema = state.schema_named(schema)?.oid;
+    objects::keys(state).find(|key| key.schema == schema && key.name == name).map(|key| key.oid)
 }

@@ -156,7 +156,9 @@ fn prepare(cx: &ExprContext<'_>, implementation: &Implementation, args: Vec<Type
         if count == 2 && at == 0 {
             coerce(cx, arg, Scalar::Text.into(), CastContext::Explicit)
         } else {
-            crate::resolve::call(cx, document, vec![arg], false)
+            let on_a_line = count == 1 && document == "to_json" && (arg.ty.is_array || arg.ty.scalar == Scalar::Record);
+            let arg = crate::resolve::call(cx, document, vec![arg], false)?;
+            Ok(if on_a_line { crate::library::json_building::on_a_line(arg) } else { arg })
         }
     });
     prepared.collect()

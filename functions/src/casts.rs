@@ -51,9 +51,10 @@ pub(crate) fn coerce(cx: &ExprContext<'_>, expr: TypedExpr, to: SqlType, context
         return Ok(expr);
     }
     let from = expr.ty;
-    let (weakest, path) = paths::find(from, to).ok_or(FunctionError::CannotCast { from, to })?;
+    let refused = || FunctionError::CannotCast { from: from.without_typmod(), to: to.without_typmod() };
+    let (weakest, path) = paths::find(from, to).ok_or_else(refused)?;
     if weakest > context {
-        return Err(FunctionError::CannotCast { from, to });
+        return Err(refused());
     }
     if !matches!(path, Path::Settings | Path::Catalog)
         && let Some(value) = constant(&expr.expr, from)

@@ -148,7 +148,7 @@ pub fn settings_of(config: &ConfigOptions) -> &SessionSettings {
 }
 
 /// What functions may ask the catalog. The coordinator answers, from the state that the statement sees.
-pub trait CatalogLookup: std::fmt::Debug + Send + Sync {
+pub trait CatalogLookup: Any + std::fmt::Debug + Send + Sync {
     /// The object that a text names, for casts to reg* types (`Scalar::Regclass`, `Regtype`, `Regnamespace`, `Regrole`, `Regproc`);
     /// `Ok(None)` when there is none.
     fn object_by_name(&self, kind: Scalar, name: &str) -> Result<Option<u32>, Report>;

@@ -7,6 +7,7 @@
 //! The signature's text is the key of the definition in plans that travel between nodes; see [`crate::registry`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::datum::Datum;
 use common::error::Report;
@@ -77,12 +78,17 @@ pub(crate) type ArrowTypeFn = fn(&[DataType]) -> DataType;
 /// Builds an expression from arguments that are cast to the signature's types already.
 pub(crate) type BuildFn = fn(&Build<'_>, Vec<TypedExpr>) -> Result<TypedExpr>;
 
+/// How long a row waits.
+pub(crate) type WaitFn = fn(&Args<'_>) -> Result<Duration, ValueError>;
+
 /// How a definition is computed.
 #[derive(Clone, Copy)]
 pub(crate) enum Body {
     Row(RowFn),
     Columns(ColumnFn, Option<ArrowTypeFn>),
     Build(BuildFn),
+    /// Computes nothing and takes its time, without keeping a thread.
+    Wait(WaitFn),
 }
 
 /// A function or an operator.
@@ -169,6 +175,11 @@ pub(crate) fn columns_typed(signature: &str, body: ColumnFn, arrow_type: ArrowTy
 /// A definition by a rule that builds an expression.
 pub(crate) fn build(signature: &str, body: BuildFn) -> Definition {
     Definition::new(signature, Body::Build(body))
+}
+
+/// A definition of a function that waits and answers void.
+pub(crate) fn wait(signature: &str, body: WaitFn) -> Definition {
+    Definition::new(signature, Body::Wait(body)).volatile()
 }
 
 /// What a building rule sees.

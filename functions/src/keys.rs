@@ -67,7 +67,7 @@ fn undefined(kind: &str, ty: SqlType) -> FunctionError {
 pub(crate) fn order_key(expr: TypedExpr) -> Option<TypedExpr> {
     if expr.ty.is_array {
         return match expr.ty.scalar {
-            Scalar::Json | Scalar::Record | Scalar::Void => None,
+            Scalar::Json | Scalar::Jsonpath | Scalar::Record | Scalar::Void => None,
             _ => Some(TypedExpr::new(
                 call_hidden("array_key(anyarray) bytea", vec![expr.ty], Scalar::Bytea.into(), vec![expr.expr]),
                 Scalar::Bytea,
@@ -75,7 +75,7 @@ pub(crate) fn order_key(expr: TypedExpr) -> Option<TypedExpr> {
         };
     }
     Some(match expr.ty.scalar {
-        Scalar::Json | Scalar::Record | Scalar::Void => return None,
+        Scalar::Json | Scalar::Jsonpath | Scalar::Record | Scalar::Void => return None,
         Scalar::Float4 | Scalar::Float8 if is_plain_float(&expr) => expr,
         Scalar::Float4 => keyed("float_key(float4) float4", expr, Scalar::Float4),
         Scalar::Float8 => keyed("float_key(float8) float8", expr, Scalar::Float8),
@@ -121,7 +121,7 @@ pub(crate) fn without_key(key: TypedExpr) -> TypedExpr {
 pub fn group_key_expr(cx: &ExprContext<'_>, expr: TypedExpr) -> Result<TypedExpr> {
     let expr = settle_unknown(cx, expr)?;
     let ty = expr.ty;
-    if matches!(ty.scalar, Scalar::Json | Scalar::Record | Scalar::Void) {
+    if matches!(ty.scalar, Scalar::Json | Scalar::Jsonpath | Scalar::Record | Scalar::Void) {
         return Err(undefined("an equality", ty));
     }
     if ty.is_array {

@@ -24,6 +24,7 @@ mod keys;
 mod library;
 mod lifted;
 mod literals;
+mod named_arguments;
 mod operators_arithmetic;
 mod operators_compare;
 mod primitive_columns;

@@ -7,12 +7,20 @@ mod datetime_make;
 mod datetime_now;
 mod datetime_operators;
 mod datetime_zone;
-mod json_building;
+pub(crate) mod json_building;
 mod json_operators;
+mod json_paths;
 mod json_sets;
+mod formatting;
 pub(crate) mod patterns;
 pub(crate) mod session_information;
+mod bytea;
+mod mathematics;
+mod random;
+mod regexps;
 pub(crate) mod sets;
+mod strings;
+mod text_columns;
 
 use crate::definition::Definition;
 
@@ -23,14 +31,22 @@ pub(crate) fn definitions() -> Vec<Definition> {
         datetime_now::definitions(),
         datetime_operators::definitions(),
         datetime_zone::definitions(),
+        formatting::definitions(),
         patterns::definitions(),
         arrays::definitions(),
         catalog_information::definitions(),
         json_building::definitions(),
         json_operators::definitions(),
+        json_paths::definitions(),
         json_sets::definitions(),
         session_information::definitions(),
         sets::definitions(),
+        bytea::definitions(),
+        mathematics::definitions(),
+        random::definitions(),
+        regexps::definitions(),
+        strings::definitions(),
+        text_columns::definitions(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -5,19 +5,23 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use common::columns::{array_from, cell};
 use common::datum::Datum;
 use common::types::SqlType;
 use datafusion::arrow::array::{Array, new_null_array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 use crate::context::settings_of;
-use crate::definition::{Args, Body, Call, Definition};
+use crate::definition::{Args, Body, Call, Definition, WaitFn};
 use crate::error::{internal, raise, raise_row};
 
 /// A definition with the SQL types of its arguments and result.
@@ -54,19 +58,36 @@ impl Hash for LiftedFunction {
 impl LiftedFunction {
     pub(crate) fn new(definition: &'static Definition, arg_types: Vec<SqlType>, result: SqlType) -> Self {
         let name = crate::registry::unique_name(definition, &arg_types, result);
-        Self { name, definition, arg_types, result, signature: Signature::user_defined(definition.volatility) }
+        let signature = match definition.body {
+            // DataFusion does not ask asynchronous functions how to coerce.
+            Body::Wait(_) => Signature::any(arg_types.len(), definition.volatility),
+            _ => Signature::user_defined(definition.volatility),
+        };
+        Self { name, definition, arg_types, result, signature }
     }
 
     /// The Arrow type of the result for arguments of these Arrow types.
     pub(crate) fn arrow_type(&self, args: &[DataType]) -> DataType {
         match self.definition.body {
             Body::Columns(_, Some(arrow_type)) => arrow_type(args),
-            Body::Columns(_, None) | Body::Row(_) | Body::Build(_) => self.result.arrow(),
+            Body::Columns(_, None) | Body::Row(_) | Body::Build(_) | Body::Wait(_) => self.result.arrow(),
         }
     }
 
     pub(crate) fn arg_types(&self) -> &[SqlType] {
         &self.arg_types
+    }
+
+    fn call<'a>(&'a self, config: &'a Arc<ConfigOptions>) -> Call<'a> {
+        Call { name: &self.definition.name, arg_types: &self.arg_types, result: self.result, settings: settings_of(config), config }
+    }
+
+    /// The function as DataFusion calls it.
+    pub(crate) fn into_udf(self) -> ScalarUDF {
+        match self.definition.body {
+            Body::Wait(_) => AsyncScalarUDF::new(Arc::new(self)).into_scalar_udf(),
+            _ => ScalarUDF::new_from_impl(self),
+        }
     }
 
     /// Whether this makes keys for comparisons.
@@ -135,23 +156,49 @@ impl ScalarUDFImpl for LiftedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let call = Call {
-            name: &self.definition.name,
-            arg_types: &self.arg_types,
-            result: self.result,
-            settings: settings_of(&args.config_options),
-            config: &args.config_options,
-        };
+        let call = self.call(&args.config_options);
         match self.definition.body {
             Body::Row(body) => self.lift(body, &call, &args),
             Body::Columns(body, _) => body(&call, &args),
             Body::Build(_) => Err(internal(format!("{} is a rule, not a function", self.name))),
+            Body::Wait(_) => Err(internal(format!("{} waits, and cannot be computed at once", self.name))),
         }
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for LiftedFunction {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let Body::Wait(body) = self.definition.body else { return self.invoke_with_args(args) };
+        for row in 0..args.number_rows {
+            let pause = self.pause(body, &args, row)?;
+            tokio::time::sleep(pause).await;
+        }
+        Ok(ColumnarValue::Array(new_null_array(args.return_field.data_type(), args.number_rows)))
+    }
+}
+
+impl LiftedFunction {
+    /// How long a row waits: not at all for NULL.
+    fn pause(&self, body: WaitFn, args: &ScalarFunctionArgs, row: usize) -> DataFusionResult<Duration> {
+        let mut values = Vec::with_capacity(args.args.len());
+        for (arg, ty) in args.args.iter().zip(&self.arg_types) {
+            let value = match arg {
+                ColumnarValue::Array(array) => cell(array, row, *ty),
+                ColumnarValue::Scalar(scalar) => cell(&scalar.to_array()?, 0, *ty),
+            };
+            values.push(value.map_err(raise_row)?);
+        }
+        if self.definition.strict && values.iter().any(Datum::is_null) {
+            return Ok(Duration::ZERO);
+        }
+        let call = self.call(&args.config_options);
+        body(&Args { values: &values, call: &call }).map_err(raise)
     }
 }
 
 /// The call of a definition as an expression.
 pub(crate) fn call_expr(definition: &'static Definition, arg_types: Vec<SqlType>, result: SqlType, args: Vec<Expr>) -> Expr {
-    let udf = Arc::new(ScalarUDF::new_from_impl(LiftedFunction::new(definition, arg_types, result)));
+    let udf = Arc::new(LiftedFunction::new(definition, arg_types, result).into_udf());
     Expr::ScalarFunction(ScalarFunction { func: udf, args })
 }

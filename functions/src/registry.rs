@@ -116,7 +116,7 @@ pub fn scalar_udf(unique_name: &str) -> Option<Arc<ScalarUDF>> {
 }
 
 fn udf(definition: &'static Definition, args: Vec<SqlType>, result: SqlType) -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(LiftedFunction::new(definition, args, result)))
+    Arc::new(LiftedFunction::new(definition, args, result).into_udf())
 }
 
 /// The aggregate of a unique name; `None` when it is none of this crate's.

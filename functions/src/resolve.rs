@@ -5,10 +5,15 @@ use datafusion::logical_expr::Expr;
 
 pub use crate::aggregates::{AggregateCall, SortKey, aggregate, is_aggregate};
 pub use crate::arrays::{any_all, array_constructor, in_list, slice_of, subscript};
+pub use crate::casts::paths::is_registered;
+pub use crate::casts::values::object_text;
 pub use crate::casts::{assignment_cast, cast};
 pub use crate::common_types::{common_type, to_boolean, unify};
 pub use crate::keys::{group_key_expr, sort_key_expr};
+pub use crate::library::json_building::row_value;
+pub use crate::library::sets::{defined_record_set, is_defined_record_set};
 pub use crate::literals::{constant, literal, parameter, scalar_value, settle_unknown, unknown_literal};
+pub use crate::named_arguments::arrange as arrange_named_arguments;
 pub use crate::set_returning::{SetReturning, is_set_returning, ordinality, set_returning};
 pub use crate::windows::{WindowCall, is_window, window};
 
@@ -104,6 +109,11 @@ pub fn function_exists(name: &str) -> bool {
     (!registry::is_operator_symbol(name) && !registry::named(name).is_empty())
         || is_set_returning(name)
         || matches!(name, "coalesce" | "nullif" | "greatest" | "least")
+}
+
+/// Whether any operator has that symbol.
+pub fn operator_exists(symbol: &str) -> bool {
+    registry::is_operator_symbol(symbol) && !registry::named(symbol).is_empty()
 }
 
 /// Whether an expression answers something else each time.

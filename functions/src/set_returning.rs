@@ -7,15 +7,18 @@ use common::datum::Datum;
 use common::interval::Interval;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, AsArray, Int64Builder, ListBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Builder, ListArray, ListBuilder, new_null_array};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::compute::interleave;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::datetime;
 use types::error::ValueError;
 
 use crate::context::ExprContext;
-use crate::definition::{Args, Call, Definition, columns, fail, row};
-use crate::error::{FunctionError, Result};
+use crate::definition::{Args, Call, Definition, columns, columns_typed, fail, row};
+use crate::error::{FunctionError, Result, internal};
 use crate::registry;
 use crate::resolution::{Selection, apply, select, type_list};
 use crate::typed_expr::TypedExpr;
@@ -26,11 +29,12 @@ const ELEMENTS_MAX: usize = 50_000_000;
 /// A call that answers a set.
 #[derive(Debug, Clone)]
 pub struct SetReturning {
-    /// A list for each row.
+    /// A list for each row. Where the set's rows are arrays, its SQL type is theirs, and its Arrow type a list of lists.
     pub expr: TypedExpr,
-    /// The set's columns. More than one: the list's elements are Arrow structs with these fields. A column without a name takes the
-    /// function's.
+    /// The set's columns. A column without a name takes the function's.
     pub columns: Vec<(String, SqlType)>,
+    /// The list's elements are Arrow structs, with a field for each column under the name of its place: `0`, `1`, …
+    pub of_records: bool,
 }
 
 /// The functions are definitions under this prefix, so that they are no scalar functions.
@@ -47,7 +51,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("set_of_generate_series(timestamp,timestamp,interval) timestamp[]", timestamps),
         row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
         row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
-        columns("set_places(variadic any) int8[]", places).hidden().nullable(),
+        columns("numbers_of(variadic any) int8[]", numbers_of).nullable().hidden(),
     ]
 }
 
@@ -124,39 +128,47 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     match select(named(name), &types) {
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
-            let ty = expr.ty.element();
-            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)] })
+            let ty = if rows_are_arrays(name) { expr.ty } else { expr.ty.element() };
+            Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)], of_records: false })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
         Selection::Ambiguous => Err(FunctionError::AmbiguousFunction(shown)),
     }
 }
 
-/// The set of row numbers beside other sets: WITH ORDINALITY.
+/// The numbers of the rows that sets beside each other have: WITH ORDINALITY.
 pub fn ordinality(sets: &[SetReturning]) -> SetReturning {
-    let args = sets.iter().map(|set| set.expr.expr.clone()).collect();
-    let types = sets.iter().map(|set| set.expr.ty).collect();
-    let ty = SqlType { is_array: true, ..Scalar::Int8.into() };
-    let expr = registry::call_hidden("set_places(variadic any) int8[]", types, ty, args);
-    SetReturning { expr: TypedExpr::new(expr, ty), columns: vec![("ordinality".to_owned(), Scalar::Int8.into())] }
+    let ty = SqlType::array_of(Scalar::Int8.into());
+    let types = sets.iter().map(|set| set.expr.ty.without_typmod()).collect();
+    let lists = sets.iter().map(|set| set.expr.expr.clone()).collect();
+    let expr = TypedExpr::new(registry::call_hidden("numbers_of(variadic any) int8[]", types, ty, lists), ty);
+    SetReturning { expr, columns: vec![("ordinality".into(), Scalar::Int8.into())], of_records: false }
 }
 
-/// For each row the numbers from one to the length of its longest list.
-fn places(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-    let mut longest = vec![0_usize; args.number_rows];
-    for arg in &args.args {
-        let lists = arg.to_array(args.number_rows)?;
-        let lists = lists.as_list::<i32>();
-        for (row, most) in longest.iter_mut().enumerate().filter(|(row, _)| lists.is_valid(*row)) {
-            *most = (*most).max(usize::try_from(lists.value_length(row)).unwrap_or(0));
-        }
-    }
+/// The lists of one argument, row by row.
+fn lists(args: &ScalarFunctionArgs, index: usize) -> DataFusionResult<ListArray> {
+    let argument = args.args.get(index).ok_or_else(|| internal("a set has no list"))?;
+    Ok(argument.to_array(args.number_rows)?.as_list::<i32>().clone())
+}
+
+fn length(list: &ListArray, row: usize) -> usize {
+    if list.is_null(row) { 0 } else { usize::try_from(list.value_length(row)).unwrap_or(0) }
+}
+
+fn numbers_of(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+    let all = (0..args.args.len()).map(|i| lists(args, i)).collect::<DataFusionResult<Vec<_>>>()?;
     let mut builder = ListBuilder::new(Int64Builder::new());
-    for most in longest {
-        (1..=most).filter_map(|n| i64::try_from(n).ok()).for_each(|n| builder.values().append_value(n));
+    for row in 0..args.number_rows {
+        let longest = all.iter().map(|list| length(list, row)).max().unwrap_or(0);
+        (1_i64..).take(longest).for_each(|number| builder.values().append_value(number));
         builder.append(true);
     }
     Ok(ColumnarValue::Array(Arc::new(builder.finish())))
+}
+
+/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
+fn rows_are_arrays(name: &str) -> bool {
+    name == "regexp_matches"
 }
 
 /// The name of the only column, where it is not the function's.

@@ -57,7 +57,7 @@ impl KeyColumn {
 
     /// Whether values of this type have an order that keys keep.
     pub fn is_ordered(self) -> bool {
-        !matches!(self.ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Record | Scalar::Void | Scalar::Unknown)
+        !matches!(self.ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Jsonpath | Scalar::Record | Scalar::Void | Scalar::Unknown)
     }
 
     /// Appends one value, marker included.
@@ -163,7 +163,7 @@ fn encode_value(ty: SqlType, value: &Datum, out: &mut Vec<u8>) -> Result<(), Key
             let form = v.sortable();
             out.extend_from_slice(&form[..Numeric::sortable_prefix_len(&form)]);
         }
-        Datum::Text(v) if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb) || v.as_bytes().contains(&0) => {
+        Datum::Text(v) if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Jsonpath) || v.as_bytes().contains(&0) => {
             return Err(KeyError::NotOrdered(ty));
         }
         Datum::Text(v) => {
@@ -240,7 +240,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
             let end = bytes.iter().position(|&b| b == 0)?;
             (Datum::Text(std::str::from_utf8(&bytes[..end]).ok()?.to_owned()), end + 1)
         }
-        Scalar::Json | Scalar::Jsonb | Scalar::Unknown | Scalar::Void | Scalar::Record => return None,
+        Scalar::Json | Scalar::Jsonb | Scalar::Jsonpath | Scalar::Unknown | Scalar::Void | Scalar::Record => return None,
     })
 }
 

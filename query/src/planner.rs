@@ -85,6 +85,8 @@ impl Planner {
     fn state_for(&self, context: &Arc<StatementContext>) -> SessionState {
         let mut state = self.state.clone();
         *state.config_mut() = self.config_for(context);
+        // Functions read their settings from here once they are in operators.
+        state.mark_start_execution();
         state
     }
 

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, Statement, UnaryOperator};
+use sqlparser::ast::{Expr, Statement, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -82,13 +82,38 @@ impl Dialect for PartitaDialect {
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         // In PostgreSQL a sign binds closer than `^` and all other binary operators.
-        let op = match parser.peek_token_ref().token {
+        let op = match &parser.peek_token_ref().token {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
+            Token::Word(word) if word.keyword == Keyword::TRIM && word.quote_style.is_none() => return blanks_trimmed(parser),
             _ => return None,
         };
         parser.next_token();
         let operand = parser.parse_subexpr(self.prec_value(Precedence::Caret));
         Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
     }
+}
+
+/// `TRIM(FROM text)`, `TRIM(BOTH FROM text)`: without the characters to trim; the parser knows the other forms.
+fn blanks_trimmed(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let keyword = |n: usize| match &parser.peek_nth_token_ref(n).token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let opens = parser.peek_nth_token_ref(1).token == Token::LParen;
+    let trim_where = match keyword(2) {
+        Keyword::BOTH => Some(TrimWhereField::Both),
+        Keyword::LEADING => Some(TrimWhereField::Leading),
+        Keyword::TRAILING => Some(TrimWhereField::Trailing),
+        _ => None,
+    };
+    let before_from = if trim_where.is_some() { 3 } else { 2 };
+    if !opens || keyword(before_from) != Keyword::FROM {
+        return None;
+    }
+    for _ in 0..=before_from {
+        parser.next_token();
+    }
+    let trimmed = parser.parse_expr().and_then(|expr| parser.expect_token(&Token::RParen).map(|_| expr));
+    Some(trimmed.map(|expr| Expr::Trim { expr: Box::new(expr), trim_where, trim_what: None, trim_characters: None }))
 }

@@ -48,11 +48,15 @@ pub struct RelationInfo {
     /// (name, SQL text) of the CHECK constraints.
     pub checks: Vec<(String, String)>,
     /// The provider. Its schema has the visible columns under their names, in order; a table's has two more at the end:
-    /// [`ROW_KEY`] (Binary: the row's encoded key) and [`ROW_VERSION`] (UInt64: the commit timestamp that wrote it).
+    /// [`ROW_KEY`] (Binary: the row's encoded key) and [`ROW_VERSION`] (UInt64: the commit timestamp that wrote it); a system view's has
+    /// [`TABLE_OID`] (UInt32).
     pub source: Arc<dyn TableSource>,
 }
 
 pub use common::row::{ROW_KEY, ROW_VERSION};
+
+/// The hidden column with the oid of the system view that a row is from.
+pub const TABLE_OID: &str = "tableoid";
 
 /// A catalog at one version.
 pub trait CatalogView: Send + Sync {

@@ -110,7 +110,8 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
 
 fn write_text(text: &str, ty: SqlType, out: &mut Vec<u8>) {
     match ty.scalar {
-        Scalar::Jsonb => out.push(JSONB_VERSION),
+        // Both begin with a version, which is 1.
+        Scalar::Jsonb | Scalar::Jsonpath => out.push(JSONB_VERSION),
         // The one-byte type is one byte here even when it is none in text.
         Scalar::Char => match text.as_bytes() {
             [] => return out.push(0),
@@ -302,6 +303,13 @@ fn read_scalar(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> 
                 return Err(ValueError::new(SqlState::INTERNAL_ERROR, format!("unsupported jsonb version number {version}")));
             }
             Datum::Text(json_parse::to_jsonb(read_text(input.all())?)?)
+        }
+        Scalar::Jsonpath => {
+            let [version] = input.take()?;
+            if version != JSONB_VERSION {
+                return Err(ValueError::new(SqlState::INTERNAL_ERROR, format!("unsupported jsonpath version number: {version}")));
+            }
+            Datum::Text(crate::jsonpath::Path::parse(read_text(input.all())?)?.to_string())
         }
         Scalar::Name => Datum::Text(crate::text_input::truncate_name(read_text(input.all())?).to_owned()),
         Scalar::Text | Scalar::Varchar | Scalar::Bpchar | Scalar::Unknown => Datum::Text(read_text(input.all())?.to_owned()),

@@ -242,6 +242,11 @@ pub fn log(base: &Numeric, a: &Numeric) -> Result<Numeric, ValueError> {
     if matches!(base, Numeric::NaN) || matches!(a, Numeric::NaN) {
         return Ok(Numeric::NaN);
     }
+    // Where a number is infinite, a negative one is told before zero.
+    let finite_both = matches!((base, a), (Numeric::Finite(_), Numeric::Finite(_)));
+    if !finite_both && signum(a) < 0 {
+        positive(a)?;
+    }
     positive(base)?;
     positive(a)?;
     let (x, y) = match (base, a) {

@@ -1,135 +1,321 @@
-//! The names and numbers of character sets, as `pg_encoding_to_char` and `pg_char_to_encoding` answer them.
+//! Bytes as text and back: `encode` and `decode`, `convert_from` and `convert_to`.
 
-/// The names by number.
-const NAMES: [&str; 42] = [
-    "SQL_ASCII",
-    "EUC_JP",
-    "EUC_CN",
-    "EUC_KR",
-    "EUC_TW",
-    "EUC_JIS_2004",
-    "UTF8",
-    "MULE_INTERNAL",
-    "LATIN1",
-    "LATIN2",
-    "LATIN3",
-    "LATIN4",
-    "LATIN5",
-    "LATIN6",
-    "LATIN7",
-    "LATIN8",
-    "LATIN9",
-    "LATIN10",
-    "WIN1256",
-    "WIN1258",
-    "WIN866",
-    "WIN874",
-    "KOI8R",
-    "WIN1251",
-    "WIN1252",
-    "ISO_8859_5",
-    "ISO_8859_6",
-    "ISO_8859_7",
-    "ISO_8859_8",
-    "WIN1250",
-    "WIN1253",
-    "WIN1254",
-    "WIN1255",
-    "WIN1257",
-    "KOI8U",
-    "SJIS",
-    "BIG5",
-    "GBK",
-    "UHC",
-    "GB18030",
-    "JOHAB",
-    "SHIFT_JIS_2004",
-];
+use common::sqlstate::SqlState;
 
-/// Other names, without anything but letters and digits, and the names that they mean.
-const ALIASES: &[(&str, &str)] = &[
-    ("abc", "WIN1258"),
-    ("alt", "WIN866"),
-    ("iso88591", "LATIN1"),
-    ("iso885910", "LATIN6"),
-    ("iso885913", "LATIN7"),
-    ("iso885914", "LATIN8"),
-    ("iso885915", "LATIN9"),
-    ("iso885916", "LATIN10"),
-    ("iso88592", "LATIN2"),
-    ("iso88593", "LATIN3"),
-    ("iso88594", "LATIN4"),
-    ("iso88599", "LATIN5"),
-    ("koi8", "KOI8R"),
-    ("mskanji", "SJIS"),
-    ("shiftjis", "SJIS"),
-    ("tcvn", "WIN1258"),
-    ("tcvn5712", "WIN1258"),
-    ("unicode", "UTF8"),
-    ("vscii", "WIN1258"),
-    ("win", "WIN1251"),
-    ("win932", "SJIS"),
-    ("win936", "GBK"),
-    ("win949", "UHC"),
-    ("win950", "BIG5"),
-    ("windows1250", "WIN1250"),
-    ("windows1251", "WIN1251"),
-    ("windows1252", "WIN1252"),
-    ("windows1253", "WIN1253"),
-    ("windows1254", "WIN1254"),
-    ("windows1255", "WIN1255"),
-    ("windows1256", "WIN1256"),
-    ("windows1257", "WIN1257"),
-    ("windows1258", "WIN1258"),
-    ("windows866", "WIN866"),
-    ("windows874", "WIN874"),
-    ("windows932", "SJIS"),
-    ("windows936", "GBK"),
-    ("windows949", "UHC"),
-    ("windows950", "BIG5"),
-];
+use crate::error::ValueError;
 
-/// The number of UTF8, the only encoding of databases.
-pub const UTF8: i32 = 6;
+/// base64 breaks its lines after so many characters.
+const BASE64_LINE: usize = 76;
 
-/// The name of an encoding; empty when there is none of that number.
-pub fn name(number: i32) -> &'static str {
-    usize::try_from(number).ok().and_then(|at| NAMES.get(at).copied()).unwrap_or("")
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn bad(message: String) -> ValueError {
+    ValueError::new(SqlState::INVALID_PARAMETER_VALUE, message)
 }
 
-/// The number of an encoding by any of its names; -1 when there is none.
-pub fn number(name: &str) -> i32 {
-    let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let wanted = plain(name);
-    let wanted = ALIASES.iter().find(|(alias, _)| *alias == wanted).map_or(wanted, |(_, name)| plain(name));
-    NAMES.iter().position(|name| plain(name) == wanted).and_then(|at| i32::try_from(at).ok()).unwrap_or(-1)
+fn unrecognized(name: &str) -> ValueError {
+    bad(format!("unrecognized encoding: \"{name}\""))
 }
 
-/// `pg_encoding_max_length`: the most bytes that a character takes; `None` when there is no such encoding.
-pub fn max_length(number: i32) -> Option<i32> {
-    Some(match number {
-        0 | 8..=34 => 1,
-        1 | 2 | 3 | 5 => 3,
-        4 | 6 | 7 | 39 => 4,
-        35..=38 | 41 => 2,
-        40 => 3,
-        _ => return None,
+/// `encode(bytes, 'hex' | 'base64' | 'escape')`.
+pub fn encode(bytes: &[u8], name: &str) -> Result<String, ValueError> {
+    match name.to_ascii_lowercase().as_str() {
+        "hex" => Ok(to_hex(bytes)),
+        "base64" => Ok(to_base64(bytes)),
+        "escape" => Ok(to_escapes(bytes)),
+        _ => Err(unrecognized(name)),
+    }
+}
+
+/// `decode(text, 'hex' | 'base64' | 'escape')`.
+pub fn decode(text: &str, name: &str) -> Result<Vec<u8>, ValueError> {
+    match name.to_ascii_lowercase().as_str() {
+        "hex" => from_hex(text),
+        "base64" => from_base64(text),
+        "escape" => from_escapes(text),
+        _ => Err(unrecognized(name)),
+    }
+}
+
+/// Two digits for each byte.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(HEX[usize::from(digit)])).collect()
+}
+
+/// Reads two digits for each byte; blanks may stand between bytes.
+fn from_hex(text: &str) -> Result<Vec<u8>, ValueError> {
+    let mut out = Vec::with_capacity(text.len() / 2);
+    let mut high: Option<u32> = None;
+    for c in text.chars() {
+        if high.is_none() && matches!(c, ' ' | '\n' | '\t' | '\r') {
+            continue;
+        }
+        let digit = c.to_digit(16).ok_or_else(|| bad(format!("invalid hexadecimal digit: \"{c}\"")))?;
+        match high.take() {
+            Some(high) => out.extend(u8::try_from(high << 4 | digit)),
+            None => high = Some(digit),
+        }
+    }
+    if high.is_some() { Err(bad("invalid hexadecimal data: odd number of digits".into())) } else { Ok(out) }
+}
+
+fn to_base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 4 / 3 + bytes.len() / 57 + 4);
+    let mut line = 0;
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, b| bits << 8 | u32::from(*b)) << (8 * (3 - group.len()));
+        // A line break stands only where something follows it.
+        if line == BASE64_LINE {
+            out.push('\n');
+            line = 0;
+        }
+        for place in 0..4 {
+            let index = (bits >> (18 - 6 * place)) & 63;
+            out.push(if place > group.len() { '=' } else { char::from(BASE64[index as usize]) });
+        }
+        line += 4;
+    }
+    if line == BASE64_LINE && bytes.len().is_multiple_of(3) {
+        out.push('\n');
+    }
+    out
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, ValueError> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut digits, mut end) = (0_u32, 0, 0);
+    for c in text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\n' | '\r')) {
+        let value = if c == '=' {
+            if end == 0 {
+                end = match digits {
+                    2 => 1,
+                    3 => 2,
+                    _ => return Err(bad("unexpected \"=\" while decoding base64 sequence".into())),
+                };
+            }
+            0
+        } else {
+            let value = u8::try_from(c).ok().and_then(|b| BASE64.iter().position(|d| *d == b));
+            value.ok_or_else(|| bad(format!("invalid symbol \"{c}\" found while decoding base64 sequence")))?
+        };
+        bits = bits << 6 | value as u32;
+        digits += 1;
+        if digits == 4 {
+            let [_, first, second, third] = bits.to_be_bytes();
+            out.push(first);
+            if end == 0 || end > 1 {
+                out.push(second);
+            }
+            if end == 0 || end > 2 {
+                out.push(third);
+            }
+            (bits, digits) = (0, 0);
+        }
+    }
+    if digits == 0 {
+        return Ok(out);
+    }
+    Err(ValueError::Other {
+        sqlstate: SqlState::INVALID_PARAMETER_VALUE,
+        message: "invalid base64 end sequence".into(),
+        detail: None,
+        hint: Some("Input data is missing padding, is truncated, or is otherwise corrupted.".into()),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lead_to_numbers_and_back() {
-        for at in 0..42 {
-            assert_eq!(number(name(at)), at);
+fn to_escapes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            0 | 0x80.. => out.push_str(&format!("\\{byte:03o}")),
+            b'\\' => out.push_str("\\\\"),
+            other => out.push(char::from(*other)),
         }
-        assert_eq!(number("utf-8"), UTF8);
-        assert_eq!(number("Windows-1252"), 24);
-        assert_eq!(number("ISO 8859 15"), 16);
-        assert_eq!(number("ebcdic"), -1);
-        assert_eq!(name(99), "");
     }
+    out
+}
+
+fn from_escapes(text: &str) -> Result<Vec<u8>, ValueError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return Ok(out),
+            [b'\\', b'\\', after @ ..] => {
+                out.push(b'\\');
+                after
+            }
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                after
+            }
+            [b'\\', ..] => return Err(ValueError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type bytea")),
+            [other, after @ ..] => {
+                out.push(*other);
+                after
+            }
+        };
+    }
+}
+
+/// The encodings that text converts from and to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Charset {
+    Utf8,
+    Latin1,
+    Ascii,
+}
+
+fn charset(name: &str, role: &str) -> Result<Charset, ValueError> {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    match plain.as_str() {
+        "utf8" | "unicode" => Ok(Charset::Utf8),
+        "latin1" | "iso88591" => Ok(Charset::Latin1),
+        "sqlascii" => Ok(Charset::Ascii),
+        other if OTHER_CHARSETS.contains(&other) => {
+            Err(ValueError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("conversion with encoding \"{name}\" is not supported")))
+        }
+        _ => Err(bad(format!("invalid {role} encoding name \"{name}\""))),
+    }
+}
+
+/// Encodings that PostgreSQL knows and this does not convert, without their punctuation.
+const OTHER_CHARSETS: &[&str] = &[
+    "abc",
+    "alt",
+    "big5",
+    "euccn",
+    "eucjis2004",
+    "eucjp",
+    "euckr",
+    "euctw",
+    "gb18030",
+    "gbk",
+    "iso885910",
+    "iso885913",
+    "iso885914",
+    "iso885915",
+    "iso885916",
+    "iso88592",
+    "iso88593",
+    "iso88594",
+    "iso88595",
+    "iso88596",
+    "iso88597",
+    "iso88598",
+    "iso88599",
+    "johab",
+    "koi8",
+    "koi8r",
+    "koi8u",
+    "latin10",
+    "latin2",
+    "latin3",
+    "latin4",
+    "latin5",
+    "latin6",
+    "latin7",
+    "latin8",
+    "latin9",
+    "mskanji",
+    "muleinternal",
+    "shiftjis",
+    "shiftjis2004",
+    "sjis",
+    "tcvn",
+    "tcvn5712",
+    "uhc",
+    "vscii",
+    "win",
+    "win1250",
+    "win1251",
+    "win1252",
+    "win1253",
+    "win1254",
+    "win1255",
+    "win1256",
+    "win1257",
+    "win1258",
+    "win866",
+    "win874",
+    "win932",
+    "win936",
+    "win949",
+    "win950",
+    "windows1250",
+    "windows1251",
+    "windows1252",
+    "windows1253",
+    "windows1254",
+    "windows1255",
+    "windows1256",
+    "windows1257",
+    "windows1258",
+    "windows866",
+    "windows874",
+    "windows932",
+    "windows936",
+    "windows949",
+    "windows950",
+];
+
+/// Bytes in an encoding as text.
+pub fn convert_from(bytes: &[u8], name: &str) -> Result<String, ValueError> {
+    match charset(name, "source")? {
+        Charset::Latin1 if !bytes.contains(&0) => Ok(bytes.iter().copied().map(char::from).collect()),
+        Charset::Latin1 => Err(invalid_sequence("LATIN1", &[0])),
+        Charset::Utf8 | Charset::Ascii => checked_utf8(bytes),
+    }
+}
+
+/// Text as bytes in an encoding.
+pub fn convert_to(text: &str, name: &str) -> Result<Vec<u8>, ValueError> {
+    match charset(name, "destination")? {
+        Charset::Utf8 | Charset::Ascii => Ok(text.as_bytes().to_vec()),
+        Charset::Latin1 => text.chars().map(|c| u8::try_from(c).map_err(|_| untranslatable(c))).collect(),
+    }
+}
+
+/// Bytes from one encoding in another.
+pub fn convert(bytes: &[u8], from: &str, to: &str) -> Result<Vec<u8>, ValueError> {
+    let (_, target) = (charset(from, "source")?, charset(to, "destination")?);
+    if target == Charset::Ascii { Ok(bytes.to_vec()) } else { convert_to(&convert_from(bytes, from)?, to) }
+}
+
+fn untranslatable(c: char) -> ValueError {
+    let mut buffer = [0; 4];
+    let bytes = c.encode_utf8(&mut buffer).as_bytes();
+    let message = format!("character with byte sequence {} in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"", listed(bytes));
+    ValueError::new(SqlState::UNTRANSLATABLE_CHARACTER, message)
+}
+
+fn listed(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("0x{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+fn invalid_sequence(encoding: &str, bytes: &[u8]) -> ValueError {
+    let message = format!("invalid byte sequence for encoding \"{encoding}\": {}", listed(bytes));
+    ValueError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
+}
+
+fn checked_utf8(bytes: &[u8]) -> Result<String, ValueError> {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            if let Some(zero) = bytes[..at].iter().position(|b| *b == 0) {
+                return Err(invalid_sequence("UTF8", &bytes[zero..=zero]));
+            }
+            // PostgreSQL lists as many bytes as the first one announces.
+            let announced = match bytes[at] {
+                0xf0..=0xf7 => 4,
+                0xe0..=0xef => 3,
+                0xc0..=0xdf => 2,
+                _ => 1,
+            };
+            return Err(invalid_sequence("UTF8", &bytes[at..bytes.len().min(at + announced)]));
+        }
+    };
+    if valid.contains('\0') { Err(invalid_sequence("UTF8", &[0])) } else { Ok(valid.to_owned()) }
 }

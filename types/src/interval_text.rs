@@ -21,6 +21,34 @@ const RANGE_SECOND: i32 = 1 << 12;
 const RANGE_FULL: i32 = 0x7fff;
 const PRECISION_FULL: i32 = 0xffff;
 
+/// The modifier of `interval first to last (precision)`, with the fields in lower case; `None` when there is no such type.
+pub fn typmod(first: Option<&str>, last: Option<&str>, precision: Option<i32>) -> Option<i32> {
+    /// From the largest down.
+    const FIELDS: [(&str, i32); 6] = [
+        ("year", RANGE_YEAR),
+        ("month", RANGE_MONTH),
+        ("day", RANGE_DAY),
+        ("hour", RANGE_HOUR),
+        ("minute", RANGE_MINUTE),
+        ("second", RANGE_SECOND),
+    ];
+    let place = |word: &str| FIELDS.iter().position(|(name, _)| *name == word);
+    let range = match (first, last) {
+        (None, None) if precision.is_none() => return Some(-1),
+        (None, _) => RANGE_FULL,
+        (Some(first), None) => FIELDS[place(first)?].1,
+        (Some(first), Some(last)) => {
+            let (from, to) = (place(first)?, place(last)?);
+            // Months do not mix with days.
+            if from >= to || from < 2 && to >= 2 {
+                return None;
+            }
+            FIELDS[from..=to].iter().map(|(_, bit)| bit).sum()
+        }
+    };
+    Some(range << 16 | precision.unwrap_or(PRECISION_FULL))
+}
+
 /// An interval that is being put together.
 #[derive(Default)]
 struct Sum {

@@ -218,7 +218,8 @@ fn write_datum(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut 
             }
             out.push(']');
         }
-        Datum::Text(text) if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb) => out.push_str(text),
+        // A row travels as its document.
+        Datum::Text(text) if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Record) => out.push_str(text),
         Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Float4(_) | Datum::Float8(_) | Datum::Numeric(_) => {
             let text = text_output::to_text(value, ty, settings);
             // NaN and the infinities are no JSON numbers.

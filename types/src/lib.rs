@@ -3,7 +3,7 @@
 //! - [`text_input`], [`text_output`]: the forms that `SELECT` prints and literals have.
 //! - [`binary`]: the binary forms of the wire protocol and of COPY BINARY.
 //! - [`format_settings`]: the session settings that these depend on (time zone, DateStyle, …).
-//! - `datetime`, `interval_text`, `decimal`, `json`, `pattern`, …: arithmetic and formatting, one concept a file.
+//! - `datetime`, `interval_text`, `decimal`, `json`, `strings`, `regexp`, …: arithmetic and formatting, one concept a file.
 //! - `copy`: rows of COPY in text, csv and binary.
 //!
 //! Invariant: pure functions; the time zone database is the only table read. DataFusion is not known here: `functions` lifts these to
@@ -11,7 +11,9 @@
 
 mod array_text;
 pub mod binary;
+pub mod bytes;
 pub mod calendar;
+pub mod character_sets;
 pub mod copy;
 mod copy_reader;
 pub mod datetime;
@@ -24,16 +26,36 @@ pub mod decimal;
 mod decimal_functions;
 pub mod encodings;
 pub mod error;
+pub mod float_functions;
 pub mod format_settings;
+pub mod format_string;
+mod format_date_keywords;
+pub mod format_dates;
+pub mod format_dates_parse;
+mod format_dates_read;
+mod format_number_template;
+pub mod format_numbers;
+pub mod format_numbers_read;
+mod format_template;
 pub mod interval;
 pub mod interval_text;
 pub mod json;
 mod json_change;
 mod json_compare;
 pub mod json_parse;
+pub mod json_record;
+pub mod jsonpath;
 pub mod overlap;
 pub mod settings_text;
 pub mod size_text;
+pub mod like;
+pub mod quoting;
+pub mod regexp;
+mod regexp_brackets;
+pub mod regexp_functions;
+mod regexp_parse;
+mod regexp_syntax;
+pub mod strings;
 pub mod text_input;
 pub mod text_output;
 pub mod typmod;

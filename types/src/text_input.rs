@@ -12,6 +12,7 @@ use crate::error::ValueError;
 use crate::format_settings::FormatSettings;
 use crate::interval_text;
 use crate::json_parse;
+use crate::jsonpath::Path;
 use crate::typmod::apply_typmod;
 
 /// The most digits that a numeric has before the point.
@@ -55,6 +56,7 @@ fn parse_scalar(text: &str, ty: SqlType, settings: &FormatSettings) -> Result<Da
             Datum::Text(text.to_owned())
         }
         Scalar::Jsonb => Datum::Text(json_parse::to_jsonb(text)?),
+        Scalar::Jsonpath => Datum::Text(Path::parse(text)?.to_string()),
         Scalar::Oid => Datum::Oid(parse_oid(text)?),
         Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => {
             Datum::Oid(parse_reg(text, ty.scalar)?)

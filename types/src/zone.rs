@@ -28,6 +28,11 @@ pub fn named(name: &str) -> Option<Tz> {
     BY_NAME.get(&name.to_ascii_lowercase()).copied()
 }
 
+/// The names of all zones of the database, in order.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TZ_VARIANTS.iter().map(|zone| zone.name())
+}
+
 /// What a zone says about an instant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Moment {

@@ -18,6 +18,7 @@ use crate::prepared::Prepared;
 use crate::result::{ResultStream, Rows, RowsTag, StatementResult};
 use crate::schema_view::SchemaView;
 use crate::session::Session;
+use crate::system_views::SystemContext;
 
 /// Runs a query; rows come as the client takes them.
 pub async fn execute(
@@ -30,8 +31,12 @@ pub async fn execute(
     let optimised = match prepared.optimised.get() {
         Some(plan) => plan.clone(),
         None => {
+            let cacheable = is_cacheable(&bound.plan);
+            if !cacheable {
+                SystemContext::prepare(&bound.plan, &context).await;
+            }
             let plan = session.coordinator.planner.optimise(&bound.plan, &context)?;
-            if is_cacheable(&bound.plan) { prepared.optimised.get_or_init(|| plan).clone() } else { plan }
+            if cacheable { prepared.optimised.get_or_init(|| plan).clone() } else { plan }
         }
     };
     let stream = run_optimised(session, &context, optimised, &prepared.bound.parameters, parameters).await?;
@@ -49,7 +54,7 @@ pub async fn statement_context(session: &Session, view: &Arc<SchemaView>) -> Res
         read,
         settings: session.expression_settings(),
         freshness: session.settings.index_freshness(session.last_commit),
-        lookup: Some(Arc::new(crate::system_views::SystemContext::new(session))),
+        lookup: Some(Arc::new(SystemContext::new(session, view))),
     }))
 }
 

@@ -72,7 +72,7 @@ impl Client {
         let guard = Guard::new(&self.session, false);
         let is_binary = options.format == CopyFormat::Binary;
         let types = columns.iter().map(|c| c.ty).collect();
-        let values = ValueWriter::new(types, vec![is_binary; columns.len()], self.session.settings.format());
+        let values = ValueWriter::new(types, vec![is_binary; columns.len()], &self.session);
         let mut writer = CopyWriter::new(options);
         self.copy_data(|out| writer.header(columns.iter().map(|c| c.name.as_str()), out));
         let (mut count, mut scratch, mut spans) = (0_u64, Vec::new(), Vec::new());

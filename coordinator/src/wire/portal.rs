@@ -109,7 +109,7 @@ impl Client {
         let (mut cursor, tag) = match state {
             State::Started(result) => match *result {
                 StatementResult::Rows { columns, rows, tag } => {
-                    (Box::new(RowCursor::new(rows, columns, &portal.formats, self.session.settings.format())), tag)
+                    (Box::new(RowCursor::new(rows, columns, &portal.formats, &self.session)), tag)
                 }
                 StatementResult::Command(tag) => {
                     self.complete(&portal.prepared, Some(tag));

@@ -8,18 +8,27 @@ use common::datum::Datum;
 use common::error::{Report, SqlError};
 use common::row::{Field, RowReader};
 use common::types::SqlType;
+use functions::context::CatalogLookup;
+use functions::resolve::{is_registered, object_text};
 use futures::StreamExt;
 use sql::bound::OutputColumn;
 use types::format_settings::FormatSettings;
 use types::{binary, text_output};
 
 use crate::result::{ResultStream, Rows, StoredRows};
+use crate::session::Session;
+use crate::system_views::SystemContext;
 use crate::wire::connection::{Connection, FLUSH_BYTES};
 use crate::wire::guard::{Failure, Guard};
 use crate::wire::portal::Formats;
 
 /// Before a value that is NULL.
 const NULL_LENGTH: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// Whether values of a type are oids that are shown by name.
+fn names_objects(ty: SqlType) -> bool {
+    !ty.is_array && is_registered(ty.scalar)
+}
 
 enum Source {
     Stored { rows: StoredRows, next: usize },
@@ -32,6 +41,8 @@ pub(super) struct ValueWriter {
     types: Vec<SqlType>,
     binary: Vec<bool>,
     settings: FormatSettings,
+    /// Who knows the names of objects; only when a column's values are such.
+    names: Option<SystemContext>,
 }
 
 /// A result and how far it was sent.
@@ -41,14 +52,14 @@ pub(super) struct RowCursor {
 }
 
 impl RowCursor {
-    pub(super) fn new(rows: Rows, columns: Arc<[OutputColumn]>, formats: &Formats, settings: &FormatSettings) -> Self {
+    pub(super) fn new(rows: Rows, columns: Arc<[OutputColumn]>, formats: &Formats, session: &Session) -> Self {
         let source = match rows {
             Rows::Stored(rows) => Source::Stored { rows, next: 0 },
             Rows::Values(rows) => Source::Values(rows.into_iter()),
             Rows::Batches(stream) => Source::Batches { stream, batch: None, next: 0 },
         };
         let binary = (0..columns.len()).map(|at| formats.is_binary(at)).collect();
-        Self { source, writer: ValueWriter::new(columns.iter().map(|c| c.ty).collect(), binary, settings) }
+        Self { source, writer: ValueWriter::new(columns.iter().map(|c| c.ty).collect(), binary, session) }
     }
 
     /// Sends at most `limit` rows; answers how many, and whether there may be more.
@@ -98,8 +109,10 @@ impl RowCursor {
 }
 
 impl ValueWriter {
-    pub(super) fn new(types: Vec<SqlType>, binary: Vec<bool>, settings: &FormatSettings) -> Self {
-        Self { types, binary, settings: *settings }
+    pub(super) fn new(types: Vec<SqlType>, binary: Vec<bool>, session: &Session) -> Self {
+        let named = types.iter().zip(&binary).any(|(ty, binary)| !binary && names_objects(*ty));
+        let names = named.then(|| SystemContext::new(session, &session.coordinator.view()));
+        Self { types, binary, settings: *session.settings.format(), names }
     }
 
     fn put_row(&self, connection: &mut Connection, body: impl FnOnce(&mut Vec<u8>) -> Result<(), Report>) -> Result<(), Report> {
@@ -177,6 +190,10 @@ impl ValueWriter {
     fn write_field(&self, field: &Field<'_>, ty: SqlType, column: usize, out: &mut Vec<u8>) {
         if self.binary[column] {
             binary::write_field(field, ty, out);
+        } else if let Field::Oid(oid) = field
+            && names_objects(ty)
+        {
+            self.write_name(*oid, ty, out);
         } else {
             text_output::write_field(field, ty, &self.settings, out);
         }
@@ -192,9 +209,18 @@ impl ValueWriter {
     fn write_datum(&self, value: &Datum, column: usize, out: &mut Vec<u8>) {
         if self.binary[column] {
             binary::write(value, self.types[column], out);
+        } else if let Datum::Oid(oid) = value
+            && names_objects(self.types[column])
+        {
+            self.write_name(*oid, self.types[column], out);
         } else {
             text_output::write(value, self.types[column], &self.settings, out);
         }
+    }
+
+    fn write_name(&self, oid: u32, ty: SqlType, out: &mut Vec<u8>) {
+        let names = self.names.as_ref().map(|names| names as &dyn CatalogLookup);
+        out.extend_from_slice(object_text(oid, ty.scalar, names).as_bytes());
     }
 
     fn cell(&self, array: &ArrayRef, row: usize, column: usize, out: &mut Vec<u8>) -> Result<(), Report> {

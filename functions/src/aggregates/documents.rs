@@ -9,6 +9,7 @@ use types::json_parse;
 use super::rows::RowState;
 use super::table::{RowKind, Shape};
 use crate::definition::fail;
+use crate::library::json_building::LINE;
 
 pub(crate) fn kinds() -> Vec<(String, RowKind)> {
     let kind = |document: &'static str| RowKind { document: Some(document), ..RowKind::new(make, state_types).nullable().ordered() };
@@ -73,6 +74,7 @@ impl RowState for Documents {
 
     fn evaluate(&self) -> Result<Datum, ValueError> {
         let Some(members) = &self.text else { return Ok(Datum::Null) };
+        let members = members.strip_prefix(LINE).unwrap_or(members);
         let text = if self.object { format!("{{ {members} }}") } else { format!("[{members}]") };
         Ok(Datum::Text(if self.binary { json_parse::to_jsonb(&text)? } else { text }))
     }

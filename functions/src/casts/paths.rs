@@ -68,7 +68,7 @@ pub(crate) fn is_object(scalar: Scalar) -> bool {
     matches!(scalar, Scalar::Oid) || is_registered(scalar)
 }
 
-pub(crate) fn is_registered(scalar: Scalar) -> bool {
+pub fn is_registered(scalar: Scalar) -> bool {
     matches!(scalar, Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole)
 }
 

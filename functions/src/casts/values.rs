@@ -76,7 +76,7 @@ fn to_text(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
 }
 
 /// How a reg* value prints.
-pub(crate) fn object_text(oid: u32, kind: Scalar, catalog: Option<&dyn CatalogLookup>) -> String {
+pub fn object_text(oid: u32, kind: Scalar, catalog: Option<&dyn CatalogLookup>) -> String {
     if oid == 0 {
         return "-".to_owned();
     }

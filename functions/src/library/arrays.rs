@@ -112,7 +112,7 @@ fn same(a: &Datum, b: &Datum, ty: SqlType) -> Result<bool, ValueError> {
 /// The type of an array argument's elements, which must have an equality.
 fn comparable(args: &Args<'_>, index: usize) -> Result<SqlType, ValueError> {
     let element = args.ty(index).element();
-    if matches!(element.scalar, Scalar::Json | Scalar::Record) {
+    if matches!(element.scalar, Scalar::Json | Scalar::Jsonpath | Scalar::Record) {
         return fail(SqlState::UNDEFINED_FUNCTION, format!("could not identify an equality operator for type {element}"));
     }
     Ok(element)

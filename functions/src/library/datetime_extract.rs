@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::datum::Datum;
 use common::numeric::Numeric;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryBuilder, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
@@ -21,7 +21,7 @@ use types::format_settings::TimeZone;
 use types::zone;
 
 use crate::casts::kernel::on_array;
-use crate::definition::{Args, Build, Call, Definition, build, columns, columns_typed, row};
+use crate::definition::{Args, ArrowTypeFn, Build, Call, Definition, build, columns, columns_typed, row};
 use crate::error::{FunctionError, Result, internal};
 use crate::literals::{constant, fold, scalar_datum};
 use crate::primitive_columns::{interval_of, unary, unary_optional};
@@ -41,7 +41,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         out.push(by_zone(build(&format!("extract(text,{ty}) numeric"), extract)));
         out.push(by_zone(row(&format!("extract_any(text,{ty}) numeric"), extract_any).hidden()));
         out.push(by_zone(columns(&format!("extract_growing(text,{ty}) numeric"), extract_growing).hidden()));
-        let decimals: [(i8, fn(&[DataType]) -> DataType); 3] =
+        let decimals: [(i8, ArrowTypeFn); 3] =
             [(0, |_| DataType::Decimal128(DIGITS, 0)), (3, |_| DataType::Decimal128(DIGITS, 3)), (6, |_| DataType::Decimal128(DIGITS, 6))];
         for (digits, form) in decimals {
             out.push(by_zone(columns_typed(&format!("extract_{digits}(text,{ty}) numeric"), extract_decimal, form).hidden()));
@@ -230,8 +230,7 @@ fn date_trunc(call: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<Co
                 (Some(name), Some(t)) => cut(&Truncation::new(name, ty), t).map(Some),
                 _ => Ok(None),
             });
-            let cut: datafusion::arrow::array::TimestampMicrosecondArray =
-                cut.collect::<Result<_, ValueError>>().map_err(crate::error::raise)?;
+            let cut: TimestampMicrosecondArray = cut.collect::<Result<_, ValueError>>().map_err(crate::error::raise)?;
             Ok(ColumnarValue::Array(Arc::new(cut.with_data_type(result))))
         }
     }

@@ -4,6 +4,7 @@
 //! there to see time pass, and read the clock at each call.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use common::clock::{Clock, SystemClock};
 use common::datum::Datum;
@@ -11,7 +12,7 @@ use common::types::{Scalar, SqlType};
 use types::error::ValueError;
 use types::{calendar, datetime, typmod, zone};
 
-use crate::definition::{Args, Build, Definition, build, row, text};
+use crate::definition::{Args, Build, Definition, build, row, text, wait};
 use crate::error::{FunctionError, Result};
 use crate::typed_expr::TypedExpr;
 
@@ -36,8 +37,26 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("localtimestamp(int4) timestamp", |a| rounded(Datum::Timestamp(local(a)), Scalar::Timestamp, a)).stable(),
         row("localtime() time", |a| Ok(local_time(a))).stable(),
         row("localtime(int4) time", |a| rounded(local_time(a), Scalar::Time, a)).stable(),
+        wait("pg_sleep(float8) void", |a| Ok(seconds(a.float8(0)?))),
+        wait("pg_sleep_for(interval) void", |a| {
+            let now = clock_micros();
+            let until = datetime::add_interval_tz(now, a.interval(0)?, a.settings().format.time_zone)?;
+            Ok(seconds(seconds_between(now, until)))
+        }),
+        wait("pg_sleep_until(timestamptz) void", |a| Ok(seconds(seconds_between(clock_micros(), a.timestamp(0)?)))),
     ]);
     out
+}
+
+/// The seconds between two instants.
+fn seconds_between(from: i64, to: i64) -> f64 {
+    to.saturating_sub(from) as f64 / calendar::SECOND as f64
+}
+
+/// A time to wait: none for what is past, and for NaN.
+fn seconds(seconds: f64) -> Duration {
+    let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
+    Duration::try_from_secs_f64(seconds).unwrap_or(longest)
 }
 
 fn now(args: &Args<'_>) -> i64 {

@@ -3,6 +3,9 @@
 //! The kernels bear the names of PostgreSQL's functions behind the operators. An operator over constants is computed at once, so that
 //! `date '1998-12-01' - interval '90 days'` can be compared with a column as a constant.
 
+use std::cmp::Ordering;
+
+use common::datum::Datum;
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
 };
@@ -11,7 +14,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::error::ValueError;
 use types::{datetime, interval};
 
-use crate::definition::{Build, Call, Definition, build, columns};
+use crate::definition::{Args, Build, Call, Definition, build, columns, row};
 use crate::error::{FunctionError, Result, internal};
 use crate::literals::fold;
 use crate::primitive_columns::{self, interval_for, interval_of};
@@ -62,12 +65,28 @@ pub(crate) fn definitions() -> Vec<Definition> {
     out.extend(timestamps_with_zone());
     out.extend(times());
     out.extend(intervals());
+    for ty in ["date", "time", "timestamp", "timestamptz", "interval"] {
+        out.push(row(&format!("{ty}_larger({ty},{ty}) {ty}"), |a| Ok(chosen(a, Ordering::Greater))));
+        out.push(row(&format!("{ty}_smaller({ty},{ty}) {ty}"), |a| Ok(chosen(a, Ordering::Less))));
+    }
     for (operator, function) in OPERATORS {
         let result = function.rsplit_once(' ').map_or("void", |(_, result)| result);
         let definition = build(&format!("{operator} {result}"), by_function);
         out.push(if operator.contains("timestamptz,i") || operator.contains("l,timestamptz") { definition.stable() } else { definition });
     }
     out
+}
+
+/// The first argument if it compares so with the second, else the second.
+fn chosen(args: &Args<'_>, wanted: Ordering) -> Datum {
+    let (a, b) = (args.value(0), args.value(1));
+    let order = match (a, b) {
+        (Datum::Date(a), Datum::Date(b)) => a.cmp(b),
+        (Datum::Time(a), Datum::Time(b)) | (Datum::Timestamp(a), Datum::Timestamp(b)) => a.cmp(b),
+        (Datum::Interval(a), Datum::Interval(b)) => a.cmp(b),
+        _ => Ordering::Equal,
+    };
+    if order == wanted { a.clone() } else { b.clone() }
 }
 
 fn by_function(build: &Build<'_>, args: Vec<TypedExpr>) -> Result<TypedExpr> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::datum::Datum;
 use common::interval::Interval;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{Array, AsArray, TimestampMicrosecondArray, new_null_array};
 use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -103,7 +103,7 @@ fn is_same(a: &Datum, b: &Datum) -> bool {
 /// NULLs, as many as there are values.
 pub(super) fn null_like(value: &ColumnarValue, result: &DataType) -> DataFusionResult<ColumnarValue> {
     Ok(match value {
-        ColumnarValue::Array(array) => ColumnarValue::Array(datafusion::arrow::array::new_null_array(result, array.len())),
+        ColumnarValue::Array(array) => ColumnarValue::Array(new_null_array(result, array.len())),
         ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from(result)?),
     })
 }

@@ -7,11 +7,18 @@ use types::error::ValueError;
 use types::json;
 
 use crate::definition::{Args, Definition, fail, row, text};
+use crate::literals::literal;
+use crate::registry::call_hidden;
+use crate::typed_expr::TypedExpr;
 
 pub(crate) fn definitions() -> Vec<Definition> {
     let mut out = vec![
         row("to_json(anyelement) json", |a| text(document(a, 0))).stable(),
         row("to_jsonb(anyelement) jsonb", |a| json::to_jsonb(&document(a, 0)).map(Datum::Text)).stable(),
+        row("row_to_json(record) json", |a| text(document(a, 0))).stable(),
+        row("row_to_json(record,bool) json", |a| row_to_json(a, a.bool(1)?)).stable(),
+        row(ROW_OF, row_of).nullable().stable().hidden(),
+        row(ON_A_LINE, |a| text(format!("{LINE}{}", a.text(0)?))).hidden(),
     ];
     for ty in ["json", "jsonb"] {
         out.push(row(&format!("{ty}_build_array(variadic any) {ty}"), build_array).nullable().stable());
@@ -20,6 +27,52 @@ pub(crate) fn definitions() -> Vec<Definition> {
         out.push(row(&format!("{ty}_object(text[],text[]) {ty}"), object_of_two));
     }
     out
+}
+
+/// Makes a row of names and values by turns.
+const ROW_OF: &str = "row_of(variadic any) record";
+/// Puts a document on a line of its own.
+const ON_A_LINE: &str = "on_a_line(json) json";
+/// How a document that `json_agg` puts on a line of its own begins.
+pub(crate) const LINE: &str = "\n ";
+
+/// A row as a value. It travels as its JSON document, which is all that functions want of a row; a row whose columns are all NULL is
+/// NULL, as the row that an outer join adds is.
+pub fn row_value(fields: Vec<(String, TypedExpr)>) -> TypedExpr {
+    let mut args = Vec::with_capacity(2 * fields.len());
+    let mut types = Vec::with_capacity(2 * fields.len());
+    for (name, value) in fields {
+        args.push(literal(&Datum::Text(name), Scalar::Text.into()).expr);
+        types.extend([Scalar::Text.into(), value.ty.without_typmod()]);
+        args.push(value.expr);
+    }
+    TypedExpr::new(call_hidden(ROW_OF, types, Scalar::Record.into(), args), Scalar::Record)
+}
+
+/// `json_agg` begins a line for each array and each row.
+pub(crate) fn on_a_line(document: TypedExpr) -> TypedExpr {
+    TypedExpr::new(call_hidden(ON_A_LINE, vec![document.ty], document.ty, vec![document.expr]), document.ty)
+}
+
+fn row_of(args: &Args<'_>) -> Result<Datum, ValueError> {
+    if args.values.chunks_exact(2).all(|field| field[1].is_null()) && args.len() > 0 {
+        return Ok(Datum::Null);
+    }
+    let mut members = Vec::with_capacity(args.len() / 2);
+    for at in (0..args.len()).step_by(2) {
+        members.push(format!("{}:{}", json::quote(args.text(at)?), document(args, at + 1)));
+    }
+    text(format!("{{{}}}", members.join(",")))
+}
+
+fn row_to_json(args: &Args<'_>, line_feeds: bool) -> Result<Datum, ValueError> {
+    let written = document(args, 0);
+    if !line_feeds {
+        return text(written);
+    }
+    let members = json::members(&written)?.unwrap_or_default();
+    let members: Vec<String> = members.into_iter().map(|(key, value)| format!("{}:{value}", json::quote(&key))).collect();
+    text(format!("{{{}}}", members.join(",\n ")))
 }
 
 /// An argument as a `json`.
@@ -38,7 +91,7 @@ fn build_array(args: &Args<'_>) -> Result<Datum, ValueError> {
 }
 
 fn build_object(args: &Args<'_>) -> Result<Datum, ValueError> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(ValueError::Other {
             sqlstate: SqlState::INVALID_PARAMETER_VALUE,
             message: "argument list must have even number of elements".to_owned(),
@@ -79,7 +132,7 @@ fn key(args: &Args<'_>, index: usize) -> Result<String, ValueError> {
 /// `json_object('{key, value, …}')`.
 fn object_of_pairs(args: &Args<'_>) -> Result<Datum, ValueError> {
     let entries = args.array(0)?;
-    if entries.len() % 2 != 0 {
+    if !entries.len().is_multiple_of(2) {
         return fail(SqlState::ARRAY_SUBSCRIPT_ERROR, "array must have even number of elements");
     }
     object(args, entries.chunks_exact(2).map(|pair| (&pair[0], &pair[1])))

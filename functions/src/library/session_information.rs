@@ -6,7 +6,7 @@ use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use common::version::SERVER_VERSION;
 use types::error::ValueError;
-use types::{encodings, size_text};
+use types::{character_sets, size_text};
 
 use super::catalog_information::ask_catalog;
 use crate::definition::{Args, Definition, fail, row, text};
@@ -22,9 +22,9 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("format_type(oid,int4) text", format_type).nullable().stable(),
         row("getdatabaseencoding() name", |_| text("UTF8")).stable(),
         row("pg_client_encoding() name", |_| text("UTF8")).stable(),
-        row("pg_encoding_to_char(int4) name", |a| text(encodings::name(a.int4(0)?))).stable(),
-        row("pg_char_to_encoding(name) int4", |a| Ok(Datum::Int4(encodings::number(a.text(0)?)))).stable(),
-        row("pg_encoding_max_length(int4) int4", |a| Ok(encodings::max_length(a.int4(0)?).map_or(Datum::Null, Datum::Int4))),
+        row("pg_encoding_to_char(int4) name", |a| text(character_sets::name(a.int4(0)?))).stable(),
+        row("pg_char_to_encoding(name) int4", |a| Ok(Datum::Int4(character_sets::number(a.text(0)?)))).stable(),
+        row("pg_encoding_max_length(int4) int4", |a| Ok(character_sets::max_length(a.int4(0)?).map_or(Datum::Null, Datum::Int4))),
         row("pg_size_pretty(int8) text", |a| text(size_text::pretty(a.int8(0)?))),
         row("pg_size_pretty(numeric) text", |a| text(size_text::pretty_numeric(a.numeric(0)?))),
         row("pg_size_bytes(text) int8", |a| size_text::bytes(a.text(0)?).map(Datum::Int8)),

@@ -9,8 +9,8 @@ use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
-    CeilFloorKind, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, TrimWhereField, WindowSpec, WindowType,
+    BinaryOperator, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
+    FunctionArguments, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, TrimWhereField, WindowSpec, WindowType,
 };
 
 use super::Binder;
@@ -59,7 +59,10 @@ impl Binder<'_> {
             let message = format!("window function {name} requires an OVER clause");
             return Err(named(BindError::new(SqlState::WINDOWING_ERROR, message)));
         }
-        let (args, variadic) = self.arguments(function, env)?;
+        let (args, variadic) = self.arguments(&name, function, env).map_err(named)?;
+        if name == "row" {
+            return self.row_constructor(args);
+        }
         if function.filter.is_some() {
             let message = format!("FILTER specified, but {name} is not an aggregate function");
             return Err(named(BindError::new(SqlState::WRONG_OBJECT_TYPE, message)));
@@ -71,21 +74,71 @@ impl Binder<'_> {
     }
 
     /// Arguments of a plain call.
-    fn arguments(&self, function: &Function, env: &Environment<'_>) -> Result<(Vec<TypedExpr>, bool)> {
+    fn arguments(&self, name: &str, function: &Function, env: &Environment<'_>) -> Result<(Vec<TypedExpr>, bool)> {
         let FunctionArguments::List(list) = &function.args else { return Ok((Vec::new(), false)) };
         if let Some(clause) = list.clauses.first() {
             return Err(BindError::unsupported(format!("{clause} in the arguments of {}", function.name)));
         }
-        Ok((self.function_arguments(&list.args, env)?, false))
+        if let ([value, FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::Identifier(form)))], "NORMALIZE") =
+            (list.args.as_slice(), function.name.to_string().to_ascii_uppercase().as_str())
+            && form.quote_style.is_none()
+        {
+            // The form is a keyword.
+            let mut args = self.function_arguments(std::slice::from_ref(value), env)?;
+            args.push(resolve::literal(&Datum::Text(form.value.clone()), Scalar::Text.into()));
+            return Ok((args, false));
+        }
+        let first_named = list.args.iter().position(is_named).unwrap_or(list.args.len());
+        let (positional, named) = list.args.split_at(first_named);
+        let positional = self.function_arguments(positional, env)?;
+        if named.is_empty() {
+            return Ok((positional, false));
+        }
+        let named = named.iter().map(|arg| self.named_argument(arg, env)).collect::<Result<_>>()?;
+        Ok((resolve::arrange_named_arguments(name, positional, named)?, false))
+    }
+
+    /// `name => value`, also written `name := value`, which the parser takes for an assignment.
+    fn named_argument(&self, arg: &FunctionArg, env: &Environment<'_>) -> Result<(String, TypedExpr)> {
+        let (name, tree) = match arg {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(tree), operator: FunctionArgOperator::RightArrow } => (name, tree),
+            FunctionArg::ExprNamed {
+                name: Tree::Identifier(name),
+                arg: FunctionArgExpr::Expr(tree),
+                operator: FunctionArgOperator::RightArrow,
+            } => (name, tree),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::BinaryOp { left, op: BinaryOperator::Assignment, right })) => {
+                match left.as_ref() {
+                    Tree::Identifier(name) => (name, right.as_ref()),
+                    _ => return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \":=\"")),
+                }
+            }
+            FunctionArg::Unnamed(_) => {
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, "positional argument cannot follow named argument"));
+            }
+            other => return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+        };
+        Ok((folded(name), self.expression(tree, env)?))
     }
 
     pub(crate) fn function_arguments(&self, args: &[FunctionArg], env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
         let bind = |arg: &FunctionArg| match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(tree)) => self.expression(tree, env),
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => self.row_of_item(name, env),
             FunctionArg::Unnamed(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"*\"")),
             FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => Err(BindError::unsupported("named argument notation")),
         };
         args.iter().map(bind).collect()
+    }
+
+    /// `t.*` as an argument.
+    fn row_of_item(&self, name: &ObjectName, env: &Environment<'_>) -> Result<TypedExpr> {
+        let parts = super::from_clause::name_parts(name)?;
+        let table = parts.last().map_or("", String::as_str);
+        match self.whole_row(table, env)? {
+            Some(row) => Ok(row),
+            None => Err(super::select::missing_from(table)),
+        }
     }
 
     /// A set-returning function in the select list.
@@ -127,7 +180,7 @@ impl Binder<'_> {
             .collected
             .filter(|_| env.aggregates_allowed)
             .ok_or_else(|| BindError::new(SqlState::GROUPING_ERROR, format!("grouping operations are not allowed in {}", env.clause)))?;
-        let (args, _) = self.arguments(function, &env.inside("GROUPING", false, false))?;
+        let (args, _) = self.arguments("grouping", function, &env.inside("GROUPING", false, false))?;
         let args = args.into_iter().map(|a| a.expr).collect();
         let call = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
             datafusion::functions_aggregate::grouping::grouping_udaf(),
@@ -327,18 +380,21 @@ impl Binder<'_> {
         }
     }
 
-    /// EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, CEIL, FLOOR.
+    /// EXTRACT, POSITION, SUBSTRING, TRIM, OVERLAY, CEIL, FLOOR, IS NORMALIZED.
     pub(crate) fn special_call(&self, tree: &Tree, env: &Environment<'_>) -> Result<TypedExpr> {
         let bind = |tree: &Tree| self.expression(tree, env);
         let (name, args) = match tree {
             Tree::Extract { field, expr, .. } => {
-                let field = field.to_string().trim_matches('\'').to_lowercase();
-                ("extract", vec![resolve::literal(&Datum::Text(field), Scalar::Text.into()), bind(expr)?])
+                let field = match field {
+                    DateTimeField::Custom(name) => name.value.clone(),
+                    field => field.to_string().to_lowercase(),
+                };
+                ("extract", vec![resolve::unknown_literal(field), bind(expr)?])
             }
             Tree::Ceil { expr, field } => ("ceil", self.rounding(expr, field, env)?),
             Tree::Floor { expr, field } => ("floor", self.rounding(expr, field, env)?),
             Tree::Position { expr, r#in } => ("position", vec![bind(r#in)?, bind(expr)?]),
-            Tree::Substring { expr, substring_from, substring_for, .. } => {
+            Tree::Substring { expr, substring_from, substring_for, shorthand, .. } => {
                 let mut args = vec![bind(expr)?];
                 match (substring_from, substring_for) {
                     (Some(from), length) => {
@@ -351,7 +407,7 @@ impl Binder<'_> {
                     }
                     (None, None) => {}
                 }
-                ("substring", args)
+                (if *shorthand { "substr" } else { "substring" }, args)
             }
             Tree::Trim { trim_where, trim_what, expr, trim_characters } => {
                 let name = match trim_where {
@@ -371,6 +427,12 @@ impl Binder<'_> {
                 args.extend(overlay_for.as_ref().map(|l| bind(l)).transpose()?);
                 ("overlay", args)
             }
+            Tree::IsNormalized { expr, form, negated } => {
+                let form = form.map_or("NFC".to_owned(), |form| form.to_string());
+                let args = vec![bind(expr)?, resolve::literal(&Datum::Text(form), Scalar::Text.into())];
+                let normalized = resolve::call(&self.cx(), "is_normalized", args, false)?;
+                return Ok(if *negated { TypedExpr::new(Expr::Not(Box::new(normalized.expr)), Scalar::Bool) } else { normalized });
+            }
             other => return Err(BindError::unsupported(format!("the expression {other}"))),
         };
         Ok(resolve::call(&self.cx(), name, args, false)?)
@@ -378,9 +440,18 @@ impl Binder<'_> {
 
     fn rounding(&self, expr: &Tree, field: &CeilFloorKind, env: &Environment<'_>) -> Result<Vec<TypedExpr>> {
         match field {
-            CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => Ok(vec![self.expression(expr, env)?]),
+            CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => Ok(vec![self.expression(expr, env)?]),
             _ => Err(BindError::unsupported("rounding to a unit")),
         }
+    }
+}
+
+/// Whether the argument has a name.
+fn is_named(arg: &FunctionArg) -> bool {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::BinaryOp { op, .. })) => *op == BinaryOperator::Assignment,
+        FunctionArg::Unnamed(_) => false,
+        FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => true,
     }
 }
 

@@ -83,10 +83,10 @@ impl Binder<'_> {
             Tree::IsDistinctFrom(left, right) => self.is_distinct(left, right, false, env),
             Tree::IsNotDistinctFrom(left, right) => self.is_distinct(left, right, true, env),
             Tree::Like { negated, any, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~" } else { "~~" }, expr, pattern, *any, escape_char.as_deref(), env)
+                self.like(if *negated { "!~~" } else { "~~" }, (expr, *any), pattern, escape_char.as_deref(), env)
             }
             Tree::ILike { negated, any, expr, pattern, escape_char } => {
-                self.like(if *negated { "!~~*" } else { "~~*" }, expr, pattern, *any, escape_char.as_deref(), env)
+                self.like(if *negated { "!~~*" } else { "~~*" }, (expr, *any), pattern, escape_char.as_deref(), env)
             }
             Tree::SimilarTo { negated, expr, pattern, escape_char } => self.similar(expr, pattern, escape_char.as_deref(), *negated, env),
             Tree::AnyOp { left, compare_op, right, .. } => self.any_all(left, &super::operators::symbol(compare_op)?, right, false, env),
@@ -104,8 +104,12 @@ impl Binder<'_> {
             | Tree::Position { .. }
             | Tree::Substring { .. }
             | Tree::Trim { .. }
+            | Tree::IsNormalized { .. }
             | Tree::Overlay { .. } => self.special_call(tree, env),
-            Tree::Tuple(_) => Err(BindError::unsupported("a row as a value")),
+            Tree::Tuple(entries) => {
+                let entries = entries.iter().map(|e| self.expression(e, env)).collect::<Result<Vec<_>>>()?;
+                self.row_constructor(entries)
+            }
             other => Err(BindError::unsupported(format!("the expression {other}"))),
         }
     }
@@ -179,15 +183,34 @@ impl Binder<'_> {
         }
     }
 
+    /// `a[1]`, `t.a[1]`: the names before the first subscript are a column's.
     fn access(&self, root: &Tree, chain: &[AccessExpr], env: &Environment<'_>) -> Result<TypedExpr> {
-        let mut value = self.expression(root, env)?;
-        for access in chain {
+        let mut names = match root {
+            Tree::Identifier(ident) => vec![ident.clone()],
+            _ => Vec::new(),
+        };
+        if !names.is_empty() {
+            let dotted = chain.iter().map_while(|access| match access {
+                AccessExpr::Dot(Tree::Identifier(ident)) => Some(ident.clone()),
+                _ => None,
+            });
+            names.extend(dotted);
+        }
+        let qualified = names.len() > 1;
+        let mut value = if qualified { self.qualified_column(&names, env)? } else { self.expression(root, env)? };
+        for access in chain.iter().skip(names.len().saturating_sub(1)) {
             value = match access {
                 AccessExpr::Subscript(Subscript::Index { index }) => {
                     let index = self.expression(index, env)?;
                     resolve::subscript(&self.cx(), value, index)?
                 }
-                AccessExpr::Subscript(Subscript::Slice { .. }) => return Err(BindError::unsupported("an array slice")),
+                AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }) => {
+                    return Err(BindError::unsupported("an array slice with a stride"));
+                }
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    let bound = |tree: &Option<Tree>| tree.as_ref().map(|tree| self.expression(tree, env)).transpose();
+                    resolve::slice_of(&self.cx(), value, bound(lower_bound)?, bound(upper_bound)?)?
+                }
                 AccessExpr::Dot(_) => return Err(BindError::unsupported("a field of a composite value")),
             };
         }
@@ -200,11 +223,43 @@ impl Binder<'_> {
         match found {
             Some(value) => Ok(value),
             None if ident.quote_style.is_none() && is_bare_function(&name) => self.bare_function(&name),
-            None => {
-                let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
-                Err(self.error_at(ident, error))
-            }
+            None => match self.whole_row(&name, env).map_err(|e| self.error_at(ident, e))? {
+                Some(row) => Ok(row),
+                None => {
+                    let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
+                    Err(self.error_at(ident, error))
+                }
+            },
         }
+    }
+
+    /// The row of a FROM item, or the value of a function there that answers one.
+    pub(crate) fn whole_row(&self, name: &str, env: &Environment<'_>) -> Result<Option<TypedExpr>> {
+        if let Some(item) = env.scope.table(None, name)? {
+            return Ok(Some(row_of(item, |column| column.value.clone())));
+        }
+        let mut outer = env.outer;
+        while let Some(enclosing) = outer {
+            if let Some(item) = enclosing.scope.table(None, name)? {
+                let reference = |column: &super::scope::ScopeColumn| {
+                    let reference = super::subquery::outer_reference(column);
+                    env.note_references([reference.clone()]);
+                    TypedExpr { expr: reference, ..column.value.clone() }
+                };
+                return Ok(Some(row_of(item, reference)));
+            }
+            outer = enclosing.outer;
+        }
+        Ok(None)
+    }
+
+    /// `ROW(a, b)`, `(a, b)`.
+    pub(crate) fn row_constructor(&self, values: Vec<TypedExpr>) -> Result<TypedExpr> {
+        let mut fields = Vec::with_capacity(values.len());
+        for (at, value) in values.into_iter().enumerate() {
+            fields.push((format!("f{}", at + 1), resolve::settle_unknown(&self.cx(), value)?));
+        }
+        Ok(resolve::row_value(fields))
     }
 
     fn qualified_column(&self, parts: &[Ident], env: &Environment<'_>) -> Result<TypedExpr> {
@@ -219,7 +274,7 @@ impl Binder<'_> {
         let found = self.find(env, |scope| {
             let Some(item) = scope.table(schema, table)? else { return Ok(None) };
             table_found = true;
-            Ok(item.columns.iter().find(|c| c.name == *column).cloned())
+            Ok(item.columns.iter().chain(&item.system).find(|c| c.name == *column).cloned())
         });
         let first = &parts[0];
         match found.map_err(|e| self.error_at(first, e))? {
@@ -255,6 +310,14 @@ impl Binder<'_> {
 
     fn bare_function(&self, name: &str) -> Result<TypedExpr> {
         Ok(resolve::call(&self.cx(), name, Vec::new(), false)?)
+    }
+}
+
+/// The row of a FROM item whose columns are found by `value`.
+fn row_of(item: &super::scope::ScopeTable, value: impl Fn(&super::scope::ScopeColumn) -> TypedExpr) -> TypedExpr {
+    match item.columns.as_slice() {
+        [only] if item.is_value => value(only),
+        columns => resolve::row_value(columns.iter().map(|column| (column.name.clone(), value(column))).collect()),
     }
 }
 

@@ -18,7 +18,7 @@ use super::relation::{Output, Relation, filter, one_row};
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
 use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
-use crate::schema::RelationInfo;
+use crate::schema::{RelationInfo, RelationKind, TABLE_OID};
 
 /// A plan and the names that it gives.
 pub(crate) struct Source {
@@ -313,13 +313,22 @@ impl Binder<'_> {
                 merged: false,
             }
         });
+        let table_oid = (info.kind == RelationKind::SystemView).then(|| ScopeColumn {
+            name: TABLE_OID.to_owned(),
+            value: TypedExpr::new(Expr::Column(Column::new(Some(alias.clone()), TABLE_OID)), Scalar::Oid),
+            arrow: SqlType::from(Scalar::Oid).arrow(),
+            origin: None,
+            merged: false,
+        });
         let primary = info.unique_keys.iter().find(|k| k.is_primary).map(|k| k.attnums.as_slice()).unwrap_or_default();
         let place = |attnum: &i16| info.columns.iter().position(|c| c.attnum == *attnum);
         let table = ScopeTable {
             schema: Some(info.schema.clone()),
             name: info.name.clone(),
             columns: columns.collect(),
+            system: table_oid.into_iter().collect(),
             primary_key: primary.iter().filter_map(place).collect(),
+            is_value: false,
         };
         Ok((LogicalPlan::TableScan(plan), table))
     }

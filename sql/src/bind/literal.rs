@@ -53,22 +53,15 @@ impl Binder<'_> {
         let sqlparser::ast::Expr::Value(value) = interval.value.as_ref() else {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", interval.value)));
         };
-        let Some(mut text) = string(&value.value) else {
+        let Some(text) = string(&value.value) else {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{value}\"")));
         };
-        // A bare number counts in the last unit named.
-        let unit = interval.last_field.as_ref().or(interval.leading_field.as_ref());
-        if let Some(unit) = unit
-            && text.trim().parse::<f64>().is_ok()
-        {
-            text = format!("{} {}", text.trim(), unit_name(unit));
-        }
-        Ok(resolve::cast(&self.cx(), resolve::unknown_literal(text), Scalar::Interval.into(), CastContext::Explicit)?)
+        let word = |unit: &Option<DateTimeField>| unit.as_ref().map(|unit| unit.to_string().to_lowercase());
+        let (first, last) = (word(&interval.leading_field), word(&interval.last_field));
+        let precision = interval.fractional_seconds_precision.or(interval.leading_precision);
+        let ty = super::type_name::interval(first.as_deref(), last.as_deref(), precision)?;
+        Ok(resolve::cast(&self.cx(), resolve::unknown_literal(text), ty, CastContext::Explicit)?)
     }
-}
-
-fn unit_name(unit: &DateTimeField) -> String {
-    unit.to_string().to_lowercase()
 }
 
 /// A number: the smallest of integer, bigint and numeric that holds it. `negative`: a sign stood before it.

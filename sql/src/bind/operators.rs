@@ -207,18 +207,24 @@ impl Binder<'_> {
         Ok(balanced_or(compared))
     }
 
+    /// LIKE and ILIKE under their operators' names; `any` stands before the pattern, ALL is taken for a function by the parser.
     pub(crate) fn like(
         &self,
         op: &str,
-        value: &Tree,
+        (value, any): (&Tree, bool),
         pattern: &Tree,
-        any: bool,
         escape: Option<&Tree>,
         env: &Environment<'_>,
     ) -> Result<TypedExpr> {
         let cx = self.cx();
-        if any {
-            return self.any_all(value, op, pattern, false, env);
+        let all = all_of(pattern);
+        if (any || all.is_some()) && escape.is_some() {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"escape\""));
+        }
+        match (any, all) {
+            (true, _) => return self.any_all(value, op, pattern, false, env),
+            (false, Some(pattern)) => return self.any_all(value, op, pattern, true, env),
+            (false, None) => {}
         }
         let value = self.expression(value, env)?;
         let mut pattern = self.expression(pattern, env)?;
@@ -300,6 +306,18 @@ impl Binder<'_> {
             Some(oid) => Ok(Some(resolve::literal(&common::datum::Datum::Oid(oid.0), ty))),
             None => Err(BindError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{text}\" does not exist"))),
         }
+    }
+}
+
+/// The argument of `ALL (…)`.
+fn all_of(pattern: &Tree) -> Option<&Tree> {
+    let Tree::Function(function) = pattern else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match (function.name.0.as_slice(), list.args.as_slice()) {
+        ([name], [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))]) => {
+            name.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("all")).then_some(argument)
+        }
+        _ => None,
     }
 }
 

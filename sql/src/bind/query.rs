@@ -40,6 +40,7 @@ impl Binder<'_> {
         let simple = self.simple_select(query)?.map(Box::new);
         let relation = self.query(query, None, None)?;
         let columns = relation.output_columns();
+        columns.iter().try_for_each(super::returning::reject_row)?;
         Ok(BoundStatement::Query { query: BoundQuery { plan: relation.plan, columns }, simple })
     }
 

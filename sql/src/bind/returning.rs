@@ -48,9 +48,18 @@ impl Binder<'_> {
                 return Err(BindError::unsupported("a subquery in RETURNING"));
             }
             columns.push(OutputColumn { name: output.name, ty: value.ty, origin: output.origin });
+            columns.last().map_or(Ok(()), reject_row)?;
             expressions.push(value.expr);
         }
         let from_types = from.iter().flat_map(|t| &t.columns).map(|c| c.value.ty).collect();
         Ok(Some(BoundReturning { expressions, columns, from_types }))
     }
+}
+
+/// Rows are known to functions only, and not to clients.
+pub(crate) fn reject_row(column: &OutputColumn) -> Result<()> {
+    if column.ty.scalar == common::types::Scalar::Record {
+        return Err(BindError::unsupported("a row as an output column"));
+    }
+    Ok(())
 }

@@ -39,8 +39,12 @@ pub(crate) struct ScopeTable {
     pub(crate) schema: Option<String>,
     pub(crate) name: String,
     pub(crate) columns: Vec<ScopeColumn>,
+    /// System columns: reached by their qualified names alone, and in no `*`.
+    pub(crate) system: Vec<ScopeColumn>,
     /// Places of the primary key's columns, for grouping by it.
     pub(crate) primary_key: Vec<usize>,
+    /// A function that answers one value a row: the item's name means that value.
+    pub(crate) is_value: bool,
 }
 
 /// All FROM items of one query, in order.
@@ -88,7 +92,7 @@ impl Scope {
 
     /// All columns, also those that only a qualified name reaches.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &ScopeColumn> {
-        self.merged.iter().chain(self.tables.iter().flat_map(|t| &t.columns))
+        self.merged.iter().chain(self.tables.iter().flat_map(|t| t.columns.iter().chain(&t.system)))
     }
 
     /// What an unqualified `*` stands for.

@@ -60,42 +60,83 @@ impl Binder<'_> {
         if let Some(outer) = outer {
             outer.absorb(&env);
         }
-        let cx = self.cx();
         let column_name = item.alias.map_or_else(|| function.clone(), |a| folded(&a.name));
-        let (plan, columns) = if resolve::is_set_returning(&function) {
-            let mut sets = Vec::new();
-            // unnest(a, b) in FROM is unnest(a) beside unnest(b).
-            if function == "unnest" && args.len() > 1 {
-                for arg in args {
-                    sets.push(resolve::set_returning(&cx, &function, vec![arg])?);
-                }
-            } else {
-                sets.push(resolve::set_returning(&cx, &function, args)?);
-            }
-            if item.with_ordinality {
-                sets.push(resolve::ordinality(&sets));
-            }
+        let defined = self.defined_set(&function, &args, item.alias)?;
+        let is_record = defined.is_some();
+        let (plan, columns) = if is_record || resolve::is_set_returning(&function) {
+            let sets = self.sets_of(&function, args, defined, item.with_ordinality)?;
             self.unnest(left.plan, sets, &column_name, keeps_left)?
         } else {
-            let value = resolve::call(&cx, &function, args, false)?;
-            let (mut plan, value) = self.extend(left.plan, value)?;
-            let mut columns = vec![Output { name: column_name.clone(), value, origin: None }];
-            if item.with_ordinality {
-                let (extended, value) =
-                    self.extend(plan, resolve::literal(&common::datum::Datum::Int8(1), common::types::Scalar::Int8.into()))?;
-                plan = extended;
-                columns.push(Output { name: "ordinality".into(), value, origin: None });
-            }
-            (plan, columns)
+            self.set_of_one(left.plan, &function, args, item.with_ordinality, &column_name)?
         };
         let relation = Relation { plan, columns };
-        let mut table = ScopeTable { name: column_name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
+        let columns = scope_columns(&relation)?;
+        let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1 && !is_record, columns, ..ScopeTable::default() };
         if let Some(alias) = item.alias {
             rename_scope(&mut table, alias)?;
         }
         let mut scope = left.scope;
         scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
         Ok(Source { plan: relation.plan, scope })
+    }
+
+    /// The set of a function whose columns a column definition list names.
+    fn defined_set(&self, function: &str, args: &[TypedExpr], alias: Option<&TableAlias>) -> Result<Option<SetReturning>> {
+        let definitions = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
+        if definitions.is_empty() || definitions.iter().any(|column| column.data_type.is_none()) {
+            return Ok(None);
+        }
+        if !resolve::is_defined_record_set(function) {
+            let message = "a column definition list is only allowed for functions returning \"record\"";
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let mut columns = Vec::with_capacity(definitions.len());
+        for column in definitions {
+            if let Some(data_type) = &column.data_type {
+                columns.push((folded(&column.name), super::type_name::sql_type(data_type)?));
+            }
+        }
+        Ok(Some(resolve::defined_record_set(&self.cx(), function, args, columns)?))
+    }
+
+    /// The lists of a set-returning function in FROM: one, or several for `unnest(a, b)`, and their rows' numbers.
+    fn sets_of(&self, function: &str, args: Vec<TypedExpr>, defined: Option<SetReturning>, with_ordinality: bool) -> Result<Vec<SetReturning>> {
+        let cx = self.cx();
+        let mut sets = Vec::with_capacity(args.len() + 1);
+        if let Some(defined) = defined {
+            sets.push(defined);
+        } else if function == "unnest" && args.len() > 1 {
+            for arg in args {
+                sets.push(resolve::set_returning(&cx, function, vec![arg])?);
+            }
+        } else {
+            sets.push(resolve::set_returning(&cx, function, args)?);
+        }
+        if with_ordinality {
+            sets.push(resolve::ordinality(&sets));
+        }
+        Ok(sets)
+    }
+
+    /// A function in FROM that answers one value: one row.
+    fn set_of_one(
+        &self,
+        plan: LogicalPlan,
+        function: &str,
+        args: Vec<TypedExpr>,
+        with_ordinality: bool,
+        name: &str,
+    ) -> Result<(LogicalPlan, Vec<Output>)> {
+        let value = resolve::call(&self.cx(), function, args, false)?;
+        let (mut plan, value) = self.extend(plan, value)?;
+        let mut columns = vec![Output { name: name.to_owned(), value, origin: None }];
+        if with_ordinality {
+            let one = resolve::literal(&common::datum::Datum::Int8(1), common::types::Scalar::Int8.into());
+            let (extended, value) = self.extend(plan, one)?;
+            plan = extended;
+            columns.push(Output { name: "ordinality".into(), value, origin: None });
+        }
+        Ok((plan, columns))
     }
 
     /// The sets of a select list; the result of each, in order. A set whose arguments name another's result is unnested after that one.
@@ -132,25 +173,21 @@ impl Binder<'_> {
         for set in sets {
             let list = Column::from_name(self.unique("u"));
             exprs.push(set.expr.expr.alias(list.name.clone()));
-            outputs.push((list.clone(), set.columns));
+            outputs.push((Expr::Column(list.clone()), set.of_records, set.columns));
             lists.push(list);
         }
         let handling = if keeps_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
         let options = UnnestOptions::new().with_null_handling(handling);
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.unnest_columns_with_options(lists, options)?.build()?;
         let mut results = Vec::new();
-        for (column, fields) in outputs {
-            match fields.as_slice() {
-                [(field, ty)] => {
-                    let field = if field.is_empty() { name.to_owned() } else { field.clone() };
-                    results.push(Output { name: field, value: TypedExpr::new(Expr::Column(column), *ty), origin: None });
-                }
-                _ => {
-                    for (field, ty) in fields {
-                        let value = datafusion::functions::core::expr_fn::get_field(Expr::Column(column.clone()), field.as_str());
-                        results.push(Output { name: field, value: TypedExpr::new(value, ty), origin: None });
-                    }
-                }
+        for (element, of_records, fields) in outputs {
+            for (at, (field, ty)) in fields.into_iter().enumerate() {
+                let value = match of_records {
+                    true => datafusion::functions::core::expr_fn::get_field(element.clone(), at.to_string()),
+                    false => element.clone(),
+                };
+                let field = if field.is_empty() { name.to_owned() } else { field };
+                results.push(Output { name: field, value: TypedExpr::new(value, ty), origin: None });
             }
         }
         self.put_beside(plan, kept, results)

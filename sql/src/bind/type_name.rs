@@ -10,6 +10,20 @@ use crate::error::{BindError, Result};
 const NUMERIC_PRECISION_MAX: u64 = 1_000;
 const CHARACTERS_MAX: u64 = 10_485_760;
 
+/// `interval first to last (precision)`; the fields are in lower case.
+pub(crate) fn interval(first: Option<&str>, last: Option<&str>, precision: Option<u64>) -> Result<SqlType> {
+    /// Digits of a second.
+    const PRECISION_MAX: i32 = 6;
+    let precision = precision.map(|p| i32::try_from(p).unwrap_or(PRECISION_MAX).min(PRECISION_MAX));
+    match types::interval_text::typmod(first, last, precision) {
+        Some(typmod) => Ok(SqlType::with_typmod(Scalar::Interval, typmod)),
+        None => {
+            let near = last.or(first).unwrap_or("interval");
+            Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{near}\"")))
+        }
+    }
+}
+
 /// The type that a type name means.
 pub fn sql_type(name: &DataType) -> Result<SqlType> {
     let plain = |scalar: Scalar| Ok(SqlType::from(scalar));
@@ -34,7 +48,15 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::Time(..) => Err(BindError::unsupported("type time with time zone")),
         DataType::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Timestamp, *precision),
         DataType::Timestamp(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timestamptz, *precision),
-        DataType::Interval { .. } => plain(Scalar::Interval),
+        DataType::Interval { fields, precision } => {
+            let fields = fields.as_ref().map(|fields| fields.to_string().to_lowercase());
+            let (first, last) = match fields.as_deref().map(|fields| fields.split_once(" to ").ok_or(fields)) {
+                Some(Ok((first, last))) => (Some(first), Some(last)),
+                Some(Err(only)) => (Some(only), None),
+                None => (None, None),
+            };
+            interval(first, last, *precision)
+        }
         DataType::JSON => plain(Scalar::Json),
         DataType::JSONB => plain(Scalar::Jsonb),
         DataType::Regclass => plain(Scalar::Regclass),
