@@ -146,7 +146,8 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
 /// `TABLE t` at the beginning of a query is `SELECT * FROM t`.
 fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
     let keyword = |token: &Token| if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
-    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_))).map(|t| keyword(&t.token));
+    let is_blank = |t: &&TokenWithSpan| matches!(t.token, Token::Whitespace(_) | Token::LParen);
+    let first = tokens.iter().find(|t| !is_blank(t)).map(|t| keyword(&t.token));
     if !matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::EXPLAIN | Keyword::INSERT)) {
         return;
     }
