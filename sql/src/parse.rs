@@ -158,7 +158,10 @@ fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
         let begins = match &before {
             None | Some(Token::LParen) => true,
             Some(other) => {
-                matches!(keyword(other), Keyword::UNION | Keyword::ALL | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::EXPLAIN | Keyword::ANALYZE)
+                matches!(
+                    keyword(other),
+                    Keyword::UNION | Keyword::ALL | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::EXPLAIN | Keyword::ANALYZE
+                )
             }
         };
         if begins && keyword(&token) == Keyword::TABLE {

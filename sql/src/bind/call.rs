@@ -9,8 +9,9 @@ use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
-    FunctionArguments, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr, TrimWhereField, WindowSpec, WindowType,
+    BinaryOperator, CeilFloorKind, DateTimeField, DuplicateTreatment, Expr as Tree, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgOperator, FunctionArgumentClause, FunctionArguments, NamedWindowExpr, NullTreatment, ObjectName, OrderByExpr,
+    TrimWhereField, WindowSpec, WindowType,
 };
 
 use super::Binder;

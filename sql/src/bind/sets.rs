@@ -100,7 +100,13 @@ impl Binder<'_> {
     }
 
     /// The lists of a set-returning function in FROM: one, or several for `unnest(a, b)`, and their rows' numbers.
-    fn sets_of(&self, function: &str, args: Vec<TypedExpr>, defined: Option<SetReturning>, with_ordinality: bool) -> Result<Vec<SetReturning>> {
+    fn sets_of(
+        &self,
+        function: &str,
+        args: Vec<TypedExpr>,
+        defined: Option<SetReturning>,
+        with_ordinality: bool,
+    ) -> Result<Vec<SetReturning>> {
         let cx = self.cx();
         let mut sets = Vec::with_capacity(args.len() + 1);
         if let Some(defined) = defined {
