@@ -73,13 +73,6 @@ impl Dialect for PartitaDialect {
         supports_aliased_function_args() -> bool;
     }
 
-    fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Result<Statement, ParserError>> {
-        match &parser.peek_token_ref().token {
-            Token::Word(word) if word.keyword == Keyword::TABLE => Some(parser.parse_query().map(Statement::Query)),
-            _ => self.base.parse_statement(parser),
-        }
-    }
-
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         // In PostgreSQL a sign binds closer than `^` and all other binary operators.
         let op = match &parser.peek_token_ref().token {

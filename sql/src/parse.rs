@@ -131,6 +131,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
     copy_syntax::normalise(&mut tokens);
+    table_commands(&mut tokens);
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -140,6 +141,42 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Err(near(&next, source));
     }
     Ok(parsed(Syntax::Statement(Arc::new(statement)), clause.map(Arc::new)))
+}
+
+/// `TABLE t` at the beginning of a query is `SELECT * FROM t`.
+fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
+    let keyword = |token: &Token| if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
+    let is_blank = |t: &&TokenWithSpan| matches!(t.token, Token::Whitespace(_) | Token::LParen);
+    let first = tokens.iter().find(|t| !is_blank(t)).map(|t| keyword(&t.token));
+    if !matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::EXPLAIN | Keyword::INSERT)) {
+        return;
+    }
+    let mut before: Option<Token> = None;
+    let mut at = 0;
+    while at < tokens.len() {
+        let token = tokens[at].token.clone();
+        let begins = match &before {
+            None | Some(Token::LParen) => true,
+            Some(other) => {
+                matches!(
+                    keyword(other),
+                    Keyword::UNION | Keyword::ALL | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::EXPLAIN | Keyword::ANALYZE
+                )
+            }
+        };
+        if begins && keyword(&token) == Keyword::TABLE {
+            let span = tokens[at].span;
+            let blank = Token::Whitespace(Whitespace::Space);
+            let select = [Token::make_keyword("SELECT"), blank.clone(), Token::Mul, blank, Token::make_keyword("FROM")];
+            let count = select.len();
+            tokens.splice(at..=at, select.into_iter().map(|token| TokenWithSpan { token, span }));
+            at += count - 1;
+        }
+        if !matches!(token, Token::Whitespace(_)) {
+            before = Some(token);
+        }
+        at += 1;
+    }
 }
 
 /// The command tag of a maintenance command.

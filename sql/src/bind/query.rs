@@ -430,6 +430,7 @@ impl Binder<'_> {
         let body = CteBody::WorkTable { table: table.clone(), schema, columns: start.columns.clone() };
         let inside = seen.with(Cte { name: cte.name.clone(), alias: cte.alias, body });
         let step = self.set_expression(right, None, Some(&inside))?;
+        refuse_aggregates(&step.plan, &table)?;
         if step.columns.len() != start.columns.len() {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "each UNION query must have the same number of columns"));
         }
@@ -491,6 +492,22 @@ pub(crate) fn output_by_number<'o>(columns: &'o [Output], number: &str, clause: 
         .checked_sub(1)
         .and_then(|at| columns.get(at))
         .ok_or_else(|| BindError::new(SqlState::INVALID_COLUMN_REFERENCE, format!("{clause} position {place} is not in select list")))
+}
+
+/// Refuses aggregates over the working table of a recursive query: they would never come to an end.
+fn refuse_aggregates(step: &LogicalPlan, table: &str) -> Result<()> {
+    use datafusion::common::tree_node::TreeNode;
+    let reads =
+        |plan: &LogicalPlan| plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == table)));
+    let found = step.exists(|node| match node {
+        LogicalPlan::Aggregate(aggregate) if !aggregate.aggr_expr.is_empty() => reads(node),
+        _ => Ok(false),
+    })?;
+    if found {
+        let message = "aggregate functions are not allowed in a recursive query's recursive term";
+        return Err(BindError::new(SqlState::INVALID_RECURSION, message));
+    }
+    Ok(())
 }
 
 /// Whether a query reads a table of that name anywhere in its FROM clauses.
