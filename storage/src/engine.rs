@@ -58,14 +58,14 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// The defaults: 8 groups, segments and memtables of 64 MiB, caches of 16 MiB.
+    /// The defaults: 8 groups, segments of 64 MiB, memtables of 128 MiB, caches of 128 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             groups: 8,
             segment_bytes: 64 << 20,
-            memtable_bytes_max: 64 << 20,
-            base_cache_bytes: 16 << 20,
+            memtable_bytes_max: 128 << 20,
+            base_cache_bytes: 128 << 20,
             disk: Arc::new(RealDisk),
         }
     }

@@ -24,9 +24,9 @@ use crate::transactions::{Entry, TransactionTable};
 use crate::version::{Content, VersionKey};
 
 /// Rows that one transaction of the base takes.
-const ROWS_PER_TRANSACTION: usize = 32_768;
+const ROWS_PER_TRANSACTION: usize = 262_144;
 /// Bytes that one transaction of the base takes, about.
-const BYTES_PER_TRANSACTION: usize = 16 << 20;
+const BYTES_PER_TRANSACTION: usize = 64 << 20;
 /// How many versions are stepped over before seeking costs less.
 const STEPS_BEFORE_SEEK: usize = 16;
 /// Stale keys that one sweep visits.
