@@ -116,16 +116,17 @@ impl Transaction {
         for (worker, _) in &parts {
             self.touch(*worker);
         }
-        let calls = parts.into_iter().map(|(worker, partitions)| {
-            let request = WriteRequest { catalog_version: version, transaction: self.id, partitions, wait };
-            let worker = self.coordinator.worker(worker);
-            async move {
-                let sent = request.partitions.clone();
-                let outcome: WriteOutcome = worker?.write(request).await?;
-                Refusal::find(&sent, &outcome)
-            }
-        });
-        first_refusal(join_all(calls).await)
+        write_parts(&self.coordinator, self.id, version, parts, wait).await
+    }
+
+    /// Begins to write provisionally; the answer comes from the task, which ends when its handle is dropped.
+    pub fn begin_write(&mut self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> WriteInFlight {
+        let parts = writes.take();
+        for (worker, _) in &parts {
+            self.touch(*worker);
+        }
+        let (coordinator, id) = (Arc::clone(&self.coordinator), self.id);
+        WriteInFlight(common::tasks::spawn("write", async move { write_parts(&coordinator, id, version, parts, wait).await }))
     }
 
     /// Commits, with the last writes.
@@ -247,6 +248,42 @@ impl Drop for Transaction {
             self.coordinator.transactions.forget(self.id);
         }
     }
+}
+
+/// Writes that are on their way to their owners.
+#[derive(Debug)]
+pub struct WriteInFlight(tokio::task::JoinHandle<Result<Option<Refusal>, Report>>);
+
+impl WriteInFlight {
+    /// Waits for the owners' answers.
+    pub async fn answer(&mut self) -> Result<Option<Refusal>, Report> {
+        (&mut self.0).await.map_err(|error| Report::internal(format!("writing failed: {error}")))?
+    }
+}
+
+impl Drop for WriteInFlight {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn write_parts(
+    coordinator: &Coordinator,
+    transaction: TransactionId,
+    catalog_version: CatalogVersion,
+    parts: Vec<(WorkerId, Vec<PartitionWrites>)>,
+    wait: LockWait,
+) -> Result<Option<Refusal>, Report> {
+    let calls = parts.into_iter().map(|(worker, partitions)| {
+        let request = WriteRequest { catalog_version, transaction, partitions, wait };
+        let worker = coordinator.worker(worker);
+        async move {
+            let sent = request.partitions.clone();
+            let outcome: WriteOutcome = worker?.write(request).await?;
+            Refusal::find(&sent, &outcome)
+        }
+    });
+    first_refusal(join_all(calls).await)
 }
 
 async fn decide(coordinator: &Coordinator, id: TransactionId, participants: &BTreeSet<WorkerId>, outcome: Outcome) {

@@ -70,14 +70,23 @@ impl WriteSet {
         self.by_worker.keys().copied()
     }
 
-    /// Takes everything out, as requests carry it.
+    /// Takes everything out, as requests carry it: many rows in the order of their keys, so that the worker finds each place near the last.
     pub fn take(&mut self) -> Vec<(WorkerId, Vec<PartitionWrites>)> {
         self.bytes = 0;
         self.rows = 0;
-        std::mem::take(&mut self.by_worker).into_iter().map(|(worker, writes)| (worker, writes.into_values().collect())).collect()
+        let in_order = |mut part: PartitionWrites| {
+            if part.writes.len() >= SORTED_FROM {
+                part.writes.sort_by(|a, b| a.key.cmp(&b.key));
+            }
+            part
+        };
+        let by_worker = std::mem::take(&mut self.by_worker).into_iter();
+        by_worker.map(|(worker, parts)| (worker, parts.into_values().map(in_order).collect())).collect()
     }
 }
 
+/// Fewer rows than this are sent as they came.
+const SORTED_FROM: usize = 64;
 /// What a write takes beside its key and row.
 const PER_WRITE_BYTES: usize = 96;
 

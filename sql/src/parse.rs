@@ -3,11 +3,12 @@
 //! A text is tokenised once and cut at its semicolons; each piece is parsed for itself. What `sqlparser` does not know is taken out of the
 //! token list before: the partition clause of Partita ([`crate::partition_clause`]), and maintenance commands.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use common::error::Report;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{Expr, Statement};
+use sqlparser::ast::{Expr, Ident, Statement, visit_relations};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
@@ -136,6 +137,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(|e| syntax_error(e, source))?;
+    refuse_reserved_names(&statement, source)?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(near(&next, source));
@@ -177,6 +179,92 @@ fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// PostgreSQL's keywords that name no table unless they are quoted; the parser takes them for names.
+const RESERVED: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "some",
+    "symmetric",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+/// A reserved keyword in the place of a relation's name is a syntax error.
+fn refuse_reserved_names(statement: &Statement, source: &str) -> Result<(), Report> {
+    let found = visit_relations(statement, |name| {
+        let reserved = |ident: &&Ident| ident.quote_style.is_none() && RESERVED.contains(&ident.value.to_ascii_lowercase().as_str());
+        match name.0.first().and_then(|part| part.as_ident()).filter(reserved) {
+            Some(ident) if name.0.len() == 1 => ControlFlow::Break(ident.clone()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    let ControlFlow::Break(ident) = found else { return Ok(()) };
+    let report = Report::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", ident.value));
+    Err(match position_of(ident.span.start, source) {
+        Some(position) => report.at(position),
+        None => report,
+    })
 }
 
 /// The command tag of a maintenance command.

@@ -32,6 +32,7 @@ mod base;
 mod checkpoint;
 mod codec;
 mod fold;
+mod key_filter;
 mod log;
 mod memtable;
 mod recovery;

@@ -17,6 +17,7 @@ use crossbeam_skiplist::SkipMap;
 use crossbeam_skiplist::map::Entry;
 use parking_lot::Mutex;
 
+use crate::key_filter::KeyFilter;
 use crate::record::Change;
 use crate::version::Content;
 
@@ -138,6 +139,7 @@ impl Dropped {
 #[derive(Debug)]
 pub(crate) struct Memtable {
     rows: SkipMap<Row, ()>,
+    keys: KeyFilter,
     /// The newest timestamp of any row.
     newest: AtomicU64,
     drops: ArcSwap<Vec<Dropped>>,
@@ -149,6 +151,7 @@ impl Memtable {
     pub(crate) fn new() -> Self {
         Self {
             rows: SkipMap::new(),
+            keys: KeyFilter::new(),
             newest: AtomicU64::new(0),
             drops: ArcSwap::default(),
             metadata: Mutex::default(),
@@ -162,6 +165,7 @@ impl Memtable {
         for change in changes {
             let row = Row::new(change.relation, &change.key, at, Content { tag, value: change.value.as_deref() });
             grown += row.size();
+            self.keys.add(change.relation, &change.key);
             self.rows.insert(row, ());
         }
         self.newest.fetch_max(at.0, Atomic::AcqRel);
@@ -220,6 +224,11 @@ impl Memtable {
     /// All rows, in order.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Held<'_>> {
         self.rows.iter()
+    }
+
+    /// Whether there may be a version of this key.
+    pub(crate) fn may_have(&self, relation: RelationId, key: &[u8]) -> bool {
+        self.keys.may_have(relation, key)
     }
 
     /// The first version at or behind a place: of that key, those at or below `at` come first.

@@ -188,6 +188,9 @@ impl View {
 }
 
 fn get_in_memory(memtable: &Memtable, relation: RelationId, key: &[u8], reader: &mut Reader<'_>) -> Option<Found> {
+    if !memtable.may_have(relation, key) {
+        return None;
+    }
     let mut next = memtable.seek(relation, key, reader.at);
     while let Some(entry) = next {
         let row = entry.key();

@@ -98,7 +98,7 @@ fn is_same(_: sqllogictest::Normalizer, actual: &[Vec<String>], expected: &[Stri
         Some(start) => row.concat().starts_with(start),
         None => row.concat() == *line,
     };
-    (actual.len() == expected.len() || ends_early && actual.len() > expected.len()) && actual.iter().zip(expected).all(is_right)
+    (if ends_early { actual.len() > expected.len() } else { actual.len() == expected.len() }) && actual.iter().zip(expected).all(is_right)
 }
 
 #[derive(Debug)]

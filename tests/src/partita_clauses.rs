@@ -78,6 +78,9 @@ fn after_parentheses(sql: &str, statement: &[Token], from: usize) -> usize {
 
 /// What is removed of `WITH ( … )`: all of it, or those options that are Partita's, each with a comma beside it.
 fn removed_options(sql: &str, with: &[Token]) -> Vec<Range<usize>> {
+    if with.len() < 4 {
+        return Vec::new();
+    }
     let options: Vec<&[Token]> = with[2..with.len() - 1].split(|t| t.text(sql) == ",").collect();
     let is_ours = |option: &[Token]| OPTIONS.iter().any(|name| option.first().is_some_and(|t| t.is(sql, name)));
     let range = |tokens: &[Token]| tokens[0].range.start..tokens[tokens.len() - 1].range.end;

@@ -17,7 +17,7 @@ use crate::prepared::Prepared;
 use crate::result::{Rows, RowsTag, StatementResult};
 use crate::session::Session;
 use crate::target_table::TargetTable;
-use crate::transaction::{Committed, Transaction, commit_statement};
+use crate::transaction::{Committed, Transaction, WriteInFlight, commit_statement};
 use crate::write_set::{Refusal, WriteSet};
 
 /// Writes that are kept before they flow to their owners.
@@ -31,6 +31,8 @@ pub struct RowWriter {
     writes: WriteSet,
     /// The statement's own transaction, once it has needed one outside a block.
     own: Option<Transaction>,
+    /// What was sent last, while the next rows are made.
+    in_flight: Option<WriteInFlight>,
     row_ids: std::ops::Range<u64>,
     /// Rows taken.
     pub count: u64,
@@ -39,7 +41,7 @@ pub struct RowWriter {
 impl RowWriter {
     /// A writer to a table.
     pub fn new(target: Arc<TargetTable>) -> Self {
-        Self { target, writes: WriteSet::default(), own: None, row_ids: 0..0, count: 0 }
+        Self { target, writes: WriteSet::default(), own: None, in_flight: None, row_ids: 0..0, count: 0 }
     }
 
     /// Checks a visible row and adds it; sends what has come together when it is much.
@@ -76,20 +78,28 @@ impl RowWriter {
         i64::try_from(id).map_err(|_| Report::internal("row ids are used up"))
     }
 
+    /// Waits for what was sent last.
+    async fn settle(&mut self, session: &Session) -> Result<(), Report> {
+        let Some(mut in_flight) = self.in_flight.take() else { return Ok(()) };
+        let refusal = in_flight.answer().await?;
+        self.refused(session, refusal)
+    }
+
     async fn send(&mut self, session: &mut Session) -> Result<(), Report> {
+        self.settle(session).await?;
         let (version, wait) = (self.target.version, session.lock_wait());
         let coordinator = Arc::clone(&session.coordinator);
-        let refusal = match session.transaction.transaction(&coordinator).await? {
-            Some(transaction) => transaction.write(version, &mut self.writes, wait).await?,
+        let transaction = match session.transaction.transaction(&coordinator).await? {
+            Some(transaction) => transaction,
             None => {
                 if self.own.is_none() {
                     self.own = Some(Transaction::begin(&coordinator).await?);
                 }
-                let own = self.own.as_mut().expect("it was set above");
-                own.write(version, &mut self.writes, wait).await?
+                self.own.as_mut().expect("it was set above")
             }
         };
-        self.refused(session, refusal)
+        self.in_flight = Some(transaction.begin_write(version, &mut self.writes, wait));
+        Ok(())
     }
 
     fn refused(&self, session: &Session, refusal: Option<Refusal>) -> Result<(), Report> {
@@ -103,8 +113,10 @@ impl RowWriter {
         let (version, wait) = (self.target.version, session.lock_wait());
         if session.transaction.is_open() {
             self.send(session).await?;
+            self.settle(session).await?;
             return Ok(self.count);
         }
+        self.settle(session).await?;
         let committed = match self.own.take() {
             Some(own) => own.commit(version, &mut self.writes, wait).await?,
             None => commit_statement(&session.coordinator, version, &mut self.writes, wait).await?,

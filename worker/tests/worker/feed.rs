@@ -68,6 +68,16 @@ async fn transactions_are_fed_when_they_are_decided() {
     let index = cluster.index(&table, false, Some(Maintenance::Async)).await;
     let (first, second) = (cluster.route(&table, 1).0, cluster.route(&table, 1_001).0);
     let (open, aborted) = (cluster.begin().await, cluster.begin().await);
+    // A participant that is not heard of for a while is aborted, and a busy machine may take that while.
+    let keeping = common::tasks::spawn("keep_alive", {
+        let first = Arc::clone(&first);
+        async move {
+            loop {
+                first.keep_alive(vec![open]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    });
     let part = |id: i64, n: i32| vec![cluster.write(&table, id, Some(row(id, Some(n), "")), Precondition::None)];
     let version = cluster.version();
     let write = |transaction, partitions| WriteRequest { catalog_version: version, transaction, partitions, wait: LockWait::Forever };
@@ -94,6 +104,7 @@ async fn transactions_are_fed_when_they_are_decided() {
     let voted = cluster.now().await;
     let held_up = first.index_fresh(index.oid, voted, 300).await.unwrap();
     assert!(!held_up, "a vote without a decision holds the closed timestamp back");
+    keeping.abort();
     for worker in [&first, &second] {
         worker.decide(open, Outcome::Committed(at)).await.unwrap();
     }
