@@ -325,6 +325,15 @@ impl SyncIndex {
         self.index.unique && !self.columns.iter().any(|&at| stored[at].is_null())
     }
 
+    /// The table key in an entry's value.
+    pub(crate) fn table_key(&self, value: &[u8]) -> Result<Bytes, Report> {
+        let values = row::decode_row(&self.value_types, &[], value).map_err(|e| e.report())?;
+        match values.into_iter().next() {
+            Some(Datum::Bytea(key)) => Ok(key),
+            _ => Err(Report::internal("an index entry has no table key")),
+        }
+    }
+
     /// The key and value of a stored row's entry.
     pub(crate) fn entry(&self, stored: &[Datum], table_key: &Bytes) -> Result<(Bytes, Bytes), Report> {
         let values: Vec<Datum> = self.columns.iter().map(|&at| stored[at].clone()).collect();

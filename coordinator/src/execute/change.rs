@@ -14,7 +14,7 @@ use bytes::Bytes;
 use common::columns;
 use common::datum::Datum;
 use common::error::{Report, SqlError};
-use common::ids::{PartitionId, Timestamp, WorkerId};
+use common::ids::{CatalogVersion, PartitionId, Timestamp, WorkerId};
 use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::logical_expr::LogicalPlan;
@@ -31,7 +31,7 @@ use crate::result::StatementResult;
 use crate::session::Session;
 use crate::target_table::TargetTable;
 use crate::transaction::{Committed, Transaction};
-use crate::write_set::{Refusal, WriteSet};
+use crate::write_set::{Destination, Refusal, WriteSet};
 
 /// How often a statement follows rows that others change before it gives up.
 const ATTEMPTS_MAX: u32 = 100;
@@ -255,8 +255,18 @@ pub async fn lock_rows(
     keys: Vec<Bytes>,
     wait: rpc::worker_api::LockWait,
 ) -> Result<Vec<Option<FoundRow>>, Report> {
+    lock_keys(transaction, target.version, target.destination(), keys, wait).await
+}
+
+/// As [`lock_rows`], for any relation: the entries of a global index too.
+pub async fn lock_keys(
+    transaction: &mut Transaction,
+    version: CatalogVersion,
+    destination: Destination<'_>,
+    keys: Vec<Bytes>,
+    wait: rpc::worker_api::LockWait,
+) -> Result<Vec<Option<FoundRow>>, Report> {
     let mut by_partition: BTreeMap<(WorkerId, PartitionId), (PartitionRef, Vec<usize>)> = BTreeMap::new();
-    let destination = target.destination();
     for (i, key) in keys.iter().enumerate() {
         let (worker, partition) = destination.route(key);
         by_partition.entry((worker, partition.id)).or_insert_with(|| (partition, Vec::new())).1.push(i);
@@ -266,9 +276,9 @@ pub async fn lock_rows(
         transaction.touch(worker);
         let api = transaction.coordinator().worker(worker)?;
         let base = LockRequest {
-            catalog_version: target.version,
+            catalog_version: version,
             transaction: transaction.id(),
-            relation: target.table.storage,
+            relation: destination.relation,
             partition,
             keys: Vec::new(),
             wait,

@@ -16,13 +16,13 @@ use functions::context::SessionSettings;
 use rpc::worker_api::Precondition;
 use sql::bound::{ConflictAction, OnConflict};
 
-use crate::execute::change::lock_rows;
+use crate::execute::change::{lock_keys, lock_rows};
 use crate::execute::insert::RowWriter;
 use crate::row_expression::RowExpression;
 use crate::session::Session;
 use crate::target_table::TargetTable;
 use crate::transaction::{Committed, Transaction};
-use crate::write_set::{RefusalKind, WriteSet};
+use crate::write_set::{Refusal, RefusalKind, WriteSet};
 
 /// How often a row is tried when the row that it collides with comes and goes.
 const ATTEMPTS_MAX: u32 = 100;
@@ -197,15 +197,22 @@ impl Proposed<'_> {
         let (version, wait) = (self.target.version, session.lock_wait());
         let coordinator = Arc::clone(&session.coordinator);
         for _ in 0..ATTEMPTS_MAX {
-            let mut writes = WriteSet::default();
-            self.target.add_insert(&mut writes, key.clone(), &stored)?;
-            let refusal = match own.as_deref_mut() {
-                Some(own) => own.write(version, &mut writes, wait).await?,
-                None => session.write(version, &mut writes, wait).await?,
-            };
-            let Some(refusal) = refusal else {
-                touched.insert(key);
-                return Ok(Some(self.target.visible_of(&stored)));
+            let refusal = match self.conflict_of(session, own.as_deref_mut(), &key, &stored).await? {
+                Some(conflict) => conflict,
+                None => {
+                    let mut writes = WriteSet::default();
+                    self.target.add_insert(&mut writes, key.clone(), &stored)?;
+                    let refusal = match own.as_deref_mut() {
+                        Some(own) => own.write(version, &mut writes, wait).await?,
+                        None => session.write(version, &mut writes, wait).await?,
+                    };
+                    let Some(refusal) = refusal else {
+                        touched.insert(key);
+                        return Ok(Some(self.target.visible_of(&stored)));
+                    };
+                    self.take_back(session, own.as_deref_mut(), &key, &stored).await?;
+                    refusal
+                }
             };
             let RefusalKind::Duplicate { constraint, existing } = &refusal.kind else { continue };
             if !self.is_arbiter(*constraint, refusal.relation) {
@@ -242,6 +249,67 @@ impl Proposed<'_> {
             return Ok(Some(self.target.visible_of(&new)));
         }
         Err(Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+    }
+
+    /// What a proposed row collides with: its own key, or an entry of a unique global index. All of them stay locked. Nothing is written before
+    /// this is known, as a row that is not inserted must leave no entry at another worker.
+    async fn conflict_of(
+        &self,
+        session: &mut Session,
+        own: Option<&mut Transaction>,
+        key: &Bytes,
+        stored: &[Datum],
+    ) -> Result<Option<Refusal>, Report> {
+        let (version, wait) = (self.target.version, session.lock_wait());
+        let coordinator = Arc::clone(&session.coordinator);
+        let transaction = match own {
+            Some(own) => own,
+            None => {
+                let block = session.transaction.transaction(&coordinator).await?;
+                block.ok_or_else(|| Report::internal("no transaction to insert in"))?
+            }
+        };
+        let duplicate = |relation, key: &Bytes, constraint, existing| Refusal {
+            relation,
+            key: key.clone(),
+            kind: RefusalKind::Duplicate { constraint, existing },
+        };
+        if self.target.row_id.is_none() {
+            let found = lock_keys(transaction, version, self.target.destination(), vec![key.clone()], wait).await?;
+            if found.iter().any(Option::is_some) {
+                return Ok(Some(duplicate(self.target.table.storage, key, self.target.key_constraint, key.clone())));
+            }
+        }
+        for index in &self.target.sync_indexes {
+            if index.precondition(stored) != Precondition::Absent {
+                continue;
+            }
+            let (entry, _) = index.entry(stored, key)?;
+            let found = lock_keys(transaction, version, index.destination(), vec![entry.clone()], wait).await?;
+            if let Some(found) = found.into_iter().next().flatten() {
+                let existing = index.table_key(&found.row)?;
+                return Ok(Some(duplicate(index.index.storage, &entry, Some(index.index.oid), existing)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the entries of a row that a unique local index has refused: other workers may have taken theirs.
+    async fn take_back(&self, session: &mut Session, own: Option<&mut Transaction>, key: &Bytes, stored: &[Datum]) -> Result<(), Report> {
+        let mut writes = WriteSet::default();
+        for index in &self.target.sync_indexes {
+            let (entry, _) = index.entry(stored, key)?;
+            writes.add(index.destination(), entry, None, Precondition::None);
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (version, wait) = (self.target.version, session.lock_wait());
+        match own {
+            Some(own) => own.write(version, &mut writes, wait).await?,
+            None => session.write(version, &mut writes, wait).await?,
+        };
+        Ok(())
     }
 
     fn is_arbiter(&self, constraint: Option<Oid>, relation: common::ids::RelationId) -> bool {

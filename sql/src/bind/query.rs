@@ -10,7 +10,7 @@ use datafusion::common::DFSchema;
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{
-    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, TableScanBuilder, Union, Values, WindowFrame, lit,
+    Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SortExpr, TableScanBuilder, Union, Values, WindowFrame, lit,
 };
 use functions::context::CastContext;
 use functions::resolve::{self, AggregateCall, SortKey, WindowCall};
@@ -456,7 +456,11 @@ impl Binder<'_> {
     }
 }
 
+/// The branches' columns have the same names: when DataFusion finds that one branch is empty, it takes the other for the whole.
 fn union(left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
+    let names = left.schema().fields().iter().map(|field| field.name().clone());
+    let renamed = right.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    let right = LogicalPlan::Projection(Projection::try_new(renamed, Arc::new(right))?);
     Ok(LogicalPlanBuilder::from(left).union(right)?.build()?)
 }
 
