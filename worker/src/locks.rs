@@ -11,7 +11,7 @@
 //! answered as a deadlock too.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -51,15 +51,50 @@ struct Waiter {
     wake: oneshot::Sender<()>,
 }
 
+/// Stands for a key in the table: its hash. A transaction may lock millions of rows, and keys would take several times the memory. Two keys of
+/// one hash (there are 2^64) are one lock: who wants the second waits for the first, and nothing else goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LockId(u64);
+
+impl Hash for LockId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// A lock's id is a hash already.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     owner: Owner,
-    /// The ticket with which the owner waited, if it did.
-    ticket: u64,
-    queue: VecDeque<Waiter>,
+    /// Made for the first who waits.
+    queue: Option<Box<Queue>>,
 }
 
-type Shard = HashMap<LockKey, Entry>;
+#[derive(Debug, Default)]
+struct Queue {
+    /// The ticket with which the owner waited, if it did.
+    ticket: u64,
+    waiters: VecDeque<Waiter>,
+}
+
+type Shard = HashMap<LockId, Entry, BuildHasherDefault<IdHasher>>;
 
 /// The table. Locks are taken through [`Held`].
 #[derive(Debug)]
@@ -67,7 +102,7 @@ pub(crate) struct LockTable {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     /// What each waiting owner waits for. Locked before any shard, never after one.
-    waits: Mutex<HashMap<Owner, Vec<LockKey>>>,
+    waits: Mutex<HashMap<Owner, Vec<LockId>>>,
     tickets: AtomicU64,
     statements: AtomicU64,
 }
@@ -102,16 +137,21 @@ impl LockTable {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    fn shard(&self, key: &LockKey) -> &Mutex<Shard> {
-        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    fn id(&self, key: &LockKey) -> LockId {
+        LockId(self.hasher.hash_one(key))
+    }
+
+    fn shard(&self, id: LockId) -> &Mutex<Shard> {
+        // Bits that a shard's own table uses last.
+        &self.shards[(id.0 >> 40) as usize % SHARDS]
     }
 
     /// Takes the lock if it is free; otherwise tells whether the owner has it already.
-    fn try_lock(&self, key: &LockKey, owner: Owner) -> Option<Entered> {
-        let mut shard = self.shard(key).lock();
-        match shard.get(key) {
+    fn try_lock(&self, id: LockId, owner: Owner) -> Option<Entered> {
+        let mut shard = self.shard(id).lock();
+        match shard.get(&id) {
             None => {
-                shard.insert(key.clone(), Entry { owner, ticket: 0, queue: VecDeque::new() });
+                shard.insert(id, Entry { owner, queue: None });
                 Some(Entered::Taken)
             }
             Some(entry) if entry.owner == owner => Some(Entered::Already),
@@ -120,17 +160,17 @@ impl LockTable {
     }
 
     /// Takes the lock or enters its queue, unless that would close a cycle.
-    fn enter(self: &Arc<Self>, key: &LockKey, owner: Owner) -> Result<Entered> {
-        if let Some(entered) = self.try_lock(key, owner) {
+    fn enter(self: &Arc<Self>, id: LockId, owner: Owner) -> Result<Entered> {
+        if let Some(entered) = self.try_lock(id, owner) {
             return Ok(entered);
         }
         let mut waits = self.waits.lock();
-        if let Some(through) = self.cycle(&waits, key, owner) {
+        if let Some(through) = self.cycle(&waits, id, owner) {
             return Err(WorkerError::Deadlock { detail: through });
         }
-        let mut shard = self.shard(key).lock();
-        let Some(entry) = shard.get_mut(key) else {
-            shard.insert(key.clone(), Entry { owner, ticket: 0, queue: VecDeque::new() });
+        let mut shard = self.shard(id).lock();
+        let Some(entry) = shard.get_mut(&id) else {
+            shard.insert(id, Entry { owner, queue: None });
             return Ok(Entered::Taken);
         };
         if entry.owner == owner {
@@ -138,22 +178,22 @@ impl LockTable {
         }
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (wake, woken) = oneshot::channel();
-        entry.queue.push_back(Waiter { owner, ticket, wake });
-        waits.entry(owner).or_default().push(key.clone());
-        Ok(Entered::Waits(Waiting { table: Arc::clone(self), key: key.clone(), owner, ticket, woken, taken: false }))
+        entry.queue.get_or_insert_default().waiters.push_back(Waiter { owner, ticket, wake });
+        waits.entry(owner).or_default().push(id);
+        Ok(Entered::Waits(Waiting { table: Arc::clone(self), id, owner, ticket, woken, taken: false }))
     }
 
     /// Whether somebody who holds or waits for `key` waits, directly or not, for `owner`. Nobody can begin to wait meanwhile.
-    fn cycle(&self, waits: &HashMap<Owner, Vec<LockKey>>, key: &LockKey, owner: Owner) -> Option<String> {
+    fn cycle(&self, waits: &HashMap<Owner, Vec<LockId>>, id: LockId, owner: Owner) -> Option<String> {
         let mut seen = HashSet::new();
-        let mut open = self.ahead_of(key, None);
+        let mut open = self.ahead_of(id, None);
         while let Some(other) = open.pop() {
             if other == owner {
                 return Some(format!("{} waits for a lock in a cycle of {} waiting transactions.", name(owner), seen.len().max(1) + 1));
             }
             if seen.insert(other) {
-                for key in waits.get(&other).into_iter().flatten() {
-                    open.extend(self.ahead_of(key, Some(other)));
+                for id in waits.get(&other).into_iter().flatten() {
+                    open.extend(self.ahead_of(*id, Some(other)));
                 }
             }
         }
@@ -161,23 +201,24 @@ impl LockTable {
     }
 
     /// Who comes before `waiter` in the queue of `key`, or all who are there. Nobody, when the waiter has left the queue.
-    fn ahead_of(&self, key: &LockKey, waiter: Option<Owner>) -> Vec<Owner> {
-        let shard = self.shard(key).lock();
-        let Some(entry) = shard.get(key) else { return Vec::new() };
+    fn ahead_of(&self, id: LockId, waiter: Option<Owner>) -> Vec<Owner> {
+        let shard = self.shard(id).lock();
+        let Some(entry) = shard.get(&id) else { return Vec::new() };
+        let waiters = || entry.queue.iter().flat_map(|queue| &queue.waiters);
         let place = match waiter {
-            None => entry.queue.len(),
-            Some(waiter) => match entry.queue.iter().position(|w| w.owner == waiter) {
+            None => usize::MAX,
+            Some(waiter) => match waiters().position(|w| w.owner == waiter) {
                 Some(place) => place,
                 None => return Vec::new(),
             },
         };
-        std::iter::once(entry.owner).chain(entry.queue.iter().take(place).map(|w| w.owner)).collect()
+        std::iter::once(entry.owner).chain(waiters().take(place).map(|w| w.owner)).collect()
     }
 
-    fn stop_waiting(&self, key: &LockKey, owner: Owner) {
+    fn stop_waiting(&self, id: LockId, owner: Owner) {
         let mut waits = self.waits.lock();
         if let Some(keys) = waits.get_mut(&owner) {
-            if let Some(place) = keys.iter().position(|k| k == key) {
+            if let Some(place) = keys.iter().position(|k| *k == id) {
                 keys.swap_remove(place);
             }
             if keys.is_empty() {
@@ -186,37 +227,42 @@ impl LockTable {
         }
     }
 
-    fn release(&self, key: &LockKey, owner: Owner) {
-        let mut shard = self.shard(key).lock();
-        if shard.get(key).is_some_and(|entry| entry.owner == owner) {
-            hand_over(&mut shard, key);
+    fn release(&self, id: LockId, owner: Owner) {
+        let mut shard = self.shard(id).lock();
+        if shard.get(&id).is_some_and(|entry| entry.owner == owner) {
+            hand_over(&mut shard, id);
         }
     }
 
     /// Takes a waiter out of the queue, or gives back what it was given meanwhile.
-    fn leave(&self, key: &LockKey, ticket: u64) {
-        let mut shard = self.shard(key).lock();
-        let Some(entry) = shard.get_mut(key) else { return };
-        if entry.ticket == ticket {
-            hand_over(&mut shard, key);
+    fn leave(&self, id: LockId, ticket: u64) {
+        let mut shard = self.shard(id).lock();
+        let Some(entry) = shard.get_mut(&id) else { return };
+        let Some(queue) = &mut entry.queue else { return };
+        if queue.ticket == ticket {
+            hand_over(&mut shard, id);
         } else {
-            entry.queue.retain(|waiter| waiter.ticket != ticket);
+            queue.waiters.retain(|waiter| waiter.ticket != ticket);
         }
     }
 }
 
 /// Gives the lock to the first waiter, or removes the entry.
-fn hand_over(shard: &mut Shard, key: &LockKey) {
-    let Some(entry) = shard.get_mut(key) else { return };
-    match entry.queue.pop_front() {
+fn hand_over(shard: &mut Shard, id: LockId) {
+    let Some(entry) = shard.get_mut(&id) else { return };
+    let next = entry.queue.as_mut().and_then(|queue| {
+        let next = queue.waiters.pop_front()?;
+        queue.ticket = next.ticket;
+        Some(next)
+    });
+    match next {
         Some(next) => {
             entry.owner = next.owner;
-            entry.ticket = next.ticket;
             // A receiver that is gone is inside its drop, which comes for this shard's lock next and finds its ticket on the entry.
             let _gone = next.wake.send(());
         }
         None => {
-            shard.remove(key);
+            shard.remove(&id);
         }
     }
 }
@@ -231,7 +277,7 @@ fn name(owner: Owner) -> String {
 /// A place in a queue. Dropping it leaves the queue, or releases the lock if it has been granted meanwhile.
 struct Waiting {
     table: Arc<LockTable>,
-    key: LockKey,
+    id: LockId,
     owner: Owner,
     ticket: u64,
     woken: oneshot::Receiver<()>,
@@ -240,9 +286,9 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.table.stop_waiting(&self.key, self.owner);
+        self.table.stop_waiting(self.id, self.owner);
         if !self.taken {
-            self.table.leave(&self.key, self.ticket);
+            self.table.leave(self.id, self.ticket);
         }
     }
 }
@@ -252,13 +298,13 @@ impl Drop for Waiting {
 pub(crate) struct Held {
     table: Arc<LockTable>,
     owner: Owner,
-    keys: Vec<LockKey>,
+    ids: Vec<LockId>,
 }
 
 impl Held {
     /// No locks yet.
     pub(crate) fn new(table: &Arc<LockTable>, owner: Owner) -> Self {
-        Self { table: Arc::clone(table), owner, keys: Vec::new() }
+        Self { table: Arc::clone(table), owner, ids: Vec::new() }
     }
 
     /// Locks for a statement by itself.
@@ -268,9 +314,10 @@ impl Held {
 
     /// Takes a lock that nobody can hold yet (after a restart); tells whether it could.
     pub(crate) fn take_free(&mut self, key: LockKey) -> bool {
-        match self.table.try_lock(&key, self.owner) {
+        let id = self.table.id(&key);
+        match self.table.try_lock(id, self.owner) {
             Some(Entered::Taken) => {
-                self.keys.push(key);
+                self.ids.push(id);
                 true
             }
             Some(Entered::Already) => true,
@@ -280,10 +327,11 @@ impl Held {
 
     /// Takes a lock, waiting as `wait` says. A lock that the owner has already is no wait.
     pub(crate) async fn take(&mut self, key: LockKey, wait: LockWait) -> Result<()> {
-        let entered = match (self.table.try_lock(&key, self.owner), wait) {
+        let id = self.table.id(&key);
+        let entered = match (self.table.try_lock(id, self.owner), wait) {
             (Some(entered), _) => entered,
             (None, LockWait::No) => return Err(WorkerError::LockNotAvailable),
-            (None, LockWait::Forever | LockWait::Millis(_)) => self.table.enter(&key, self.owner)?,
+            (None, LockWait::Forever | LockWait::Millis(_)) => self.table.enter(id, self.owner)?,
         };
         match entered {
             Entered::Already => return Ok(()),
@@ -304,21 +352,21 @@ impl Held {
                 waiting.taken = true;
             }
         }
-        self.keys.push(key);
+        self.ids.push(id);
         Ok(())
     }
 
     /// Takes over the locks of another set of the same owner.
     pub(crate) fn absorb(&mut self, mut other: Self) {
         debug_assert_eq!(self.owner, other.owner);
-        self.keys.append(&mut other.keys);
+        self.ids.append(&mut other.ids);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for key in self.keys.drain(..) {
-            self.table.release(&key, self.owner);
+        for id in self.ids.drain(..) {
+            self.table.release(id, self.owner);
         }
     }
 }
