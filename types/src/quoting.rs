@@ -242,3 +242,13 @@ fn quoted_part(text: &str) -> Option<(String, &str)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_in_order() {
+        assert!(QUOTED_WORDS.is_sorted());
+    }
+}

@@ -119,23 +119,23 @@ impl CopyIn {
             let visible = match self.rows.visible(&row, session.settings.format()) {
                 Ok(visible) => visible,
                 Err((report, field)) => {
-                    let (table, format) = (self.rows.target.table.name.clone(), self.rows.format);
+                    let format = self.rows.format;
                     let context = match field {
-                        Some(field) => context_of_field(&table, self.rows.fields[field].0.as_str(), row.bytes(field), format),
+                        Some(field) => context_of_field(self.rows.fields[field].0.as_str(), row.bytes(field), format),
                         None => context_of_line(row.line(), format),
                     };
                     return Err(self.rows.with_line(report, self.reader.line(), Some(context)));
                 }
             };
-            let shown = context_of_line(row.line(), self.rows.format);
             if let Err(report) = self.writer.add(session, visible).await {
+                let shown = context_of_line(row.line(), self.rows.format);
                 return Err(self.rows.with_line(report, self.reader.line(), Some(shown)));
             }
         }
     }
 }
 
-fn context_of_field(_: &str, column: &str, bytes: Option<&[u8]>, format: CopyFormat) -> String {
+fn context_of_field(column: &str, bytes: Option<&[u8]>, format: CopyFormat) -> String {
     match (bytes, format) {
         (Some(bytes), CopyFormat::Text | CopyFormat::Csv) => format!(", column {column}: \"{}\"", shown(bytes)),
         (None, CopyFormat::Text | CopyFormat::Csv) => format!(", column {column}: null input"),

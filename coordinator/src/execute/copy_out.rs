@@ -8,6 +8,7 @@ use sql::bound::{BoundStatement, OutputColumn};
 use sql::parse::parse_statements;
 use sqlparser::ast::{CopySource, CopyTarget, Statement};
 use types::copy::CopyOptions;
+use types::quoting::quote_ident;
 
 use crate::execute::copy_options::copy_options;
 use crate::execute::copy_target::CopyTable;
@@ -35,8 +36,9 @@ pub async fn begin(session: &mut Session, outer: &Prepared, tree: &Statement) ->
         CopySource::Query(query) => outer.statement.with_statement(Statement::Query(query.clone())),
         CopySource::Table { table_name, columns } => {
             let table = CopyTable::find(session, table_name, columns)?;
-            let names: Vec<String> = table.columns.iter().map(|at| quoted(&table.relation.columns[*at].name)).collect();
-            let text = format!("SELECT {} FROM {}.{}", names.join(", "), quoted(&table.relation.schema), quoted(&table.relation.name));
+            let names: Vec<String> = table.columns.iter().map(|at| quote_ident(&table.relation.columns[*at].name)).collect();
+            let text =
+                format!("SELECT {} FROM {}.{}", names.join(", "), quote_ident(&table.relation.schema), quote_ident(&table.relation.name));
             let parsed = parse_statements(&text)?.pop();
             parsed.ok_or_else(|| Report::internal("the query of a COPY is empty"))?
         }
@@ -51,8 +53,4 @@ pub async fn begin(session: &mut Session, outer: &Prepared, tree: &Statement) ->
         StatementResult::Rows { columns, rows: Rows::Batches(rows), .. } => Ok(CopyOut { options, columns, rows }),
         _ => Err(Report::internal("the query of a COPY gave no rows")),
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
