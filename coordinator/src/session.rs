@@ -11,7 +11,9 @@ use common::error::Report;
 use common::ids::Timestamp;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
+use datafusion::physical_plan::ExecutionPlan;
 use functions::context::SessionSettings;
+use parking_lot::Mutex;
 use sql::parse::ParsedStatement;
 
 use crate::coordinator::{ConnectedSession, Coordinator};
@@ -23,6 +25,9 @@ use crate::transaction::TransactionBlock;
 
 /// Statements that a session may hold prepared.
 pub const PREPARED_MAX: usize = 10_000;
+
+/// Where a plan that ran is left for whoever wants to tell of it.
+pub type ObservedPlan = Arc<Mutex<Option<Arc<dyn ExecutionPlan>>>>;
 
 /// A client's session.
 pub struct Session {
@@ -36,6 +41,8 @@ pub struct Session {
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
     pub notices: Vec<Report>,
+    /// Where a statement that is being analyzed leaves the plan that it ran.
+    pub observed_plan: Option<ObservedPlan>,
 }
 
 impl Session {
@@ -49,6 +56,7 @@ impl Session {
             transaction: TransactionBlock::default(),
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
+            observed_plan: None,
         }
     }
 
