@@ -13,6 +13,7 @@ pub mod bound;
 pub mod copy_syntax;
 mod dialect;
 pub mod error;
+pub mod literals;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;
