@@ -18,6 +18,7 @@ use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::execute::transaction_control;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
+use crate::sequences::SequenceMemory;
 use crate::settings::Settings;
 use crate::transaction::TransactionBlock;
 
@@ -36,6 +37,8 @@ pub struct Session {
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
     pub notices: Vec<Report>,
+    /// What it has seen of sequences.
+    pub sequences: Arc<SequenceMemory>,
 }
 
 impl Session {
@@ -49,6 +52,7 @@ impl Session {
             transaction: TransactionBlock::default(),
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
+            sequences: Arc::default(),
         }
     }
 
