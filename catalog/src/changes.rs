@@ -5,7 +5,7 @@ use common::ids::{Oid, RelationId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Table, Worker};
+use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub enum Change {
     CreateTable(Table),
     /// A new definition of a table that exists.
     AlterTable(Table),
-    /// The table, its indexes, and their key spaces.
+    /// The table, its indexes and their key spaces, and the sequences that go with its columns.
     DropTable(Oid),
     /// The table gets to know it by this change too.
     CreateIndex(Index),
@@ -27,6 +27,11 @@ pub enum Change {
     /// A key space that nothing names any more.
     DropStorage(RelationId),
     PutWorker(Worker),
+    /// A new sequence, or a new definition of one that exists.
+    PutSequence(Sequence),
+    DropSequence(Oid),
+    /// A new name of a schema.
+    RenameSchema(Oid, String),
 }
 
 impl Change {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Table, Worker, WorkerState};
+use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, Worker, WorkerState};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
 pub const PUBLIC_SCHEMA: Oid = Oid(2200);
@@ -30,13 +30,15 @@ pub(crate) struct Contents {
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
     /// Key spaces that are gone, with the version that dropped them.
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
+    #[serde(default)]
+    pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
 }
 
 /// A catalog at one version.
 #[derive(Clone, Debug)]
 pub struct CatalogState {
     contents: Contents,
-    /// Tables and indexes share one name space in each schema.
+    /// Tables, indexes and sequences share one name space in each schema.
     relations: HashMap<(Oid, String), Oid>,
     schemas_by_name: HashMap<String, Oid>,
     bounds: HashMap<RelationId, Arc<Bounds>>,
@@ -62,6 +64,9 @@ impl CatalogState {
         for index in contents.indexes.values() {
             relations.insert((index.schema, index.name.clone()), index.oid);
             tables_by_storage.insert(index.storage, index.table);
+        }
+        for sequence in contents.sequences.values() {
+            relations.insert((sequence.schema, sequence.name.clone()), sequence.oid);
         }
         let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
         let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
@@ -142,7 +147,27 @@ impl CatalogState {
         table.indexes.iter().filter_map(|oid| self.contents.indexes.get(oid))
     }
 
-    /// The oid of a table or index.
+    /// A sequence by oid.
+    pub fn sequence(&self, oid: Oid) -> Option<Arc<Sequence>> {
+        self.contents.sequences.get(&oid).cloned()
+    }
+
+    /// A sequence by schema and name.
+    pub fn sequence_named(&self, schema: &str, name: &str) -> Option<Arc<Sequence>> {
+        self.sequence(self.relation_named(schema, name)?)
+    }
+
+    /// All sequences, by oid.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.contents.sequences.values()
+    }
+
+    /// The sequences that go with a table.
+    pub fn sequences_of(&self, table: Oid) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences().filter(move |s| s.owner.is_some_and(|o| o.table == table))
+    }
+
+    /// The oid of a table, index or sequence.
     pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
         let schema = *self.schemas_by_name.get(schema)?;
         self.relations.get(&(schema, name.to_owned())).copied()
@@ -234,7 +259,9 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             next.schemas.insert(schema.oid, Arc::new(schema.clone()));
         }
         Change::DropSchema(oid) => {
-            let in_use = next.tables.values().any(|t| t.schema == *oid) || next.indexes.values().any(|i| i.schema == *oid);
+            let in_use = next.tables.values().any(|t| t.schema == *oid)
+                || next.indexes.values().any(|i| i.schema == *oid)
+                || next.sequences.values().any(|s| s.schema == *oid);
             let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             if in_use {
                 return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
@@ -278,10 +305,36 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             next.maps.insert(map.relation, Arc::new(map.clone()));
         }
         Change::DropStorage(relation) => drop_storage(next, *relation),
+        Change::PutSequence(sequence) => put_sequence(next, names, sequence)?,
+        Change::DropSequence(oid) => {
+            let old = next.sequences.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+        }
+        Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
     }
+    Ok(())
+}
+
+fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> Result<(), CatalogError> {
+    require(next.schemas.contains_key(&sequence.schema), sequence.schema)?;
+    if let Some(old) = next.sequences.get(&sequence.oid) {
+        names.remove(&(old.schema, old.name.clone()));
+    }
+    claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
+    next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
+    Ok(())
+}
+
+fn rename_schema(next: &mut Contents, oid: Oid, name: &str) -> Result<(), CatalogError> {
+    if next.schemas.values().any(|s| s.name == name && s.oid != oid) {
+        return Err(CatalogError::DuplicateSchema(name.to_owned()));
+    }
+    let old = next.schemas.get(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    let renamed = Schema { name: name.to_owned(), ..Schema::clone(old) };
+    next.schemas.insert(oid, Arc::new(renamed));
     Ok(())
 }
 
@@ -299,6 +352,11 @@ fn drop_table(next: &mut Contents, names: &mut Names, oid: Oid) -> Result<(), Ca
     for index in &table.indexes {
         drop_index(next, names, *index)?;
     }
+    let owned = |s: &Arc<Sequence>| s.owner.is_some_and(|o| o.table == oid);
+    for sequence in next.sequences.values().filter(|s| owned(s)) {
+        names.remove(&(sequence.schema, sequence.name.clone()));
+    }
+    next.sequences.retain(|_, s| !owned(s));
     next.tables.remove(&oid);
     names.remove(&(table.schema, table.name.clone()));
     drop_storage(next, table.storage);

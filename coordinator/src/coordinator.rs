@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::prepared::StatementCache;
 use crate::schema_view::SchemaView;
+use crate::sequences::Sequences;
 use crate::transaction::LiveTransactions;
 
 /// How a coordinator runs.
@@ -66,6 +67,7 @@ pub struct Coordinator {
     pub statements: StatementCache,
     pub transactions: LiveTransactions,
     pub planner: Planner,
+    pub sequences: Sequences,
     /// When it began, in microseconds since 1970 UTC.
     pub started_micros: i64,
     view: ArcSwap<SchemaView>,
@@ -94,6 +96,7 @@ impl Coordinator {
             statements: StatementCache::default(),
             transactions: LiveTransactions::default(),
             planner,
+            sequences: Sequences::default(),
             view,
             sessions: Mutex::default(),
             next_pid: AtomicI32::new(1),

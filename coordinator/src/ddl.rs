@@ -12,6 +12,9 @@
 //! | `alter_table` | ALTER TABLE |
 //! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
 //! | `drop` | DROP, TRUNCATE, and schemas |
+//! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
+//! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ use common::error::Report;
 use common::ids::CatalogVersion;
 use common::sqlstate::SqlState;
 use functions::context::SessionSettings;
+use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
 use crate::prepared::Prepared;
@@ -33,7 +37,10 @@ mod create_index;
 mod create_table;
 mod definition;
 mod drop;
+mod rename;
 mod rewrite;
+mod sequence;
+mod stored_expression;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -66,6 +73,33 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,
         other => drop::execute(session, other).await?,
     }))
+}
+
+/// Runs a statement about an object that the parser does not know.
+pub(crate) async fn execute_object(session: &mut Session, statement: &ObjectStatement) -> Result<StatementResult, Report> {
+    if session.transaction.is_explicit() {
+        return Err(Report::unsupported("a schema change inside a transaction block"));
+    }
+    match statement {
+        ObjectStatement::CreateSequence { if_not_exists, name, options, .. } => {
+            sequence::create(session, *if_not_exists, name, options).await
+        }
+        ObjectStatement::AlterSequence { if_exists, name, options } => sequence::alter(session, *if_exists, name, options).await,
+        ObjectStatement::Rename { kind, if_exists, name, to } => {
+            rename::execute(session, *kind, *if_exists, name, &rename::To::Name(folded(to))).await
+        }
+        ObjectStatement::SetSchema { kind, if_exists, name, schema } => {
+            rename::execute(session, *kind, *if_exists, name, &rename::To::Schema(folded(schema))).await
+        }
+        ObjectStatement::OwnerTo { kind, if_exists, name } => rename::execute(session, *kind, *if_exists, name, &rename::To::Owner).await,
+        ObjectStatement::DropIdentity { table, column, if_exists } => {
+            alter_table::drop_generated(session, table, &folded(column), *if_exists, true).await
+        }
+        ObjectStatement::DropExpression { table, column, if_exists } => {
+            alter_table::drop_generated(session, table, &folded(column), *if_exists, false).await
+        }
+        ObjectStatement::Refresh { .. } => Err(Report::unsupported("REFRESH MATERIALIZED VIEW")),
+    }
 }
 
 /// What working out a change looks at.
@@ -110,6 +144,15 @@ impl Surroundings {
         })
     }
 
+    /// An existing sequence.
+    fn sequence(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::Sequence>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.sequence_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.sequence_named(schema, &name)),
+        })
+    }
+
     /// An existing index.
     fn index(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::Index>>, Report> {
         let (schema, name) = split_name(name)?;
@@ -139,6 +182,23 @@ fn folded(ident: &Ident) -> String {
 
 fn missing_relation(name: &ObjectName) -> Report {
     Report::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+}
+
+/// The notice of IF EXISTS.
+fn skipped_relation(name: &ObjectName) -> Report {
+    Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("relation \"{name}\" does not exist, skipping"))
+}
+
+/// The notice of CASCADE.
+fn cascades_to(dependents: &[String]) -> Report {
+    match dependents {
+        [only] => Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("drop cascades to {only}")),
+        many => {
+            let lines: Vec<String> = many.iter().map(|d| format!("drop cascades to {d}")).collect();
+            Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("drop cascades to {} other objects", many.len()))
+                .with_detail(lines.join("\n"))
+        }
+    }
 }
 
 /// Proposes changes; `None` when the catalog had moved on and the statement must look again.

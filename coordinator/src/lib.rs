@@ -17,6 +17,7 @@ pub mod prepared;
 pub mod result;
 pub mod row_expression;
 pub mod schema_view;
+pub mod sequences;
 pub mod session;
 pub mod settings;
 pub mod system_views;

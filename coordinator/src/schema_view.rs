@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use catalog::objects::{Enforcement, Table};
+use catalog::objects::{Enforcement, Generated, Table};
 use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::Oid;
@@ -55,7 +55,13 @@ impl SchemaView {
             ty: c.ty,
             not_null: c.not_null,
             attnum: c.attnum,
-            default: c.default.clone(),
+            // What is made of the row's other columns is made when the row is written.
+            default: c.default.clone().filter(|_| c.generated != Some(Generated::Stored)),
+            generated: c.generated.map(|generated| match generated {
+                Generated::Stored => sql::schema::Generated::Stored,
+                Generated::IdentityAlways => sql::schema::Generated::IdentityAlways,
+                Generated::IdentityByDefault => sql::schema::Generated::IdentityByDefault,
+            }),
         });
         let unique_keys = table.uniques.iter().map(|u| UniqueKey {
             oid: match u.enforced_by {
@@ -103,6 +109,9 @@ impl CatalogView for SchemaView {
         if let Some(table) = self.state.table_named(schema, name) {
             return Some(self.table_info(&table, schema));
         }
+        if let Some(sequence) = self.state.sequence_named(schema, name) {
+            return Some(Arc::new(system_views::sequence_relation(&sequence, schema)));
+        }
         let key = (schema.to_owned(), name.to_owned());
         if let Some(found) = self.system.lock().get(&key) {
             return Some(Arc::clone(found));
@@ -124,15 +133,15 @@ impl CatalogView for SchemaView {
         if let Some(index) = self.state.index(oid) {
             return named(index.schema, &index.name);
         }
+        if let Some(sequence) = self.state.sequence(oid) {
+            return named(sequence.schema, &sequence.name);
+        }
         system_views::name_of(&self.state, oid)
     }
 
     fn relation_oid(&self, schema: &str, name: &str) -> Option<Oid> {
-        if let Some(table) = self.state.table_named(schema, name) {
-            return Some(table.oid);
-        }
-        if let Some(index) = self.state.index_named(schema, name) {
-            return Some(index.oid);
+        if let Some(oid) = self.state.relation_named(schema, name) {
+            return Some(oid);
         }
         system_views::oid_of(&self.state, schema, name)
     }

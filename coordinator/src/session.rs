@@ -20,6 +20,7 @@ use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::execute::transaction_control;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
+use crate::sequences::SequenceMemory;
 use crate::settings::Settings;
 use crate::transaction::TransactionBlock;
 
@@ -43,6 +44,8 @@ pub struct Session {
     pub notices: Vec<Report>,
     /// Where a statement that is being analyzed leaves the plan that it ran.
     pub observed_plan: Option<ObservedPlan>,
+    /// What it has seen of sequences.
+    pub sequences: Arc<SequenceMemory>,
 }
 
 impl Session {
@@ -57,6 +60,7 @@ impl Session {
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
             observed_plan: None,
+            sequences: Arc::default(),
         }
     }
 

@@ -17,18 +17,22 @@ mod pg_type;
 mod provider;
 mod roles;
 mod rows;
+mod sequence_row;
 mod sizes;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use catalog::objects::Sequence;
 use catalog::state::CatalogState;
 use common::ids::Oid;
+use common::types::Scalar;
 use datafusion::datasource::provider_as_source;
 use sql::schema::{ColumnInfo, RelationInfo, RelationKind};
 
 pub use context::SystemContext;
+pub(crate) use names::split as split_name;
 
 /// A system relation as the binder sees it.
 pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
@@ -39,6 +43,7 @@ pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
         not_null: column.not_null,
         attnum,
         default: None,
+        generated: None,
     });
     Some(RelationInfo {
         oid: relation.oid,
@@ -50,6 +55,28 @@ pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
         checks: Vec::new(),
         source: provider_as_source(Arc::new(provider::SystemView::new(relation))),
     })
+}
+
+/// The relation of a sequence: one row that tells where it stands.
+pub fn sequence_relation(sequence: &Arc<Sequence>, schema: &str) -> RelationInfo {
+    let column = |name: &str, ty: Scalar, attnum| ColumnInfo {
+        name: name.to_owned(),
+        ty: ty.into(),
+        not_null: true,
+        attnum,
+        default: None,
+        generated: None,
+    };
+    RelationInfo {
+        oid: sequence.oid,
+        schema: schema.to_owned(),
+        name: sequence.name.clone(),
+        kind: RelationKind::Sequence,
+        columns: vec![column("last_value", Scalar::Int8, 1), column("log_cnt", Scalar::Int8, 2), column("is_called", Scalar::Bool, 3)],
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        source: provider_as_source(Arc::new(sequence_row::SequenceRow::new(sequence.oid))),
+    }
 }
 
 /// Whether a schema of the system has that name.

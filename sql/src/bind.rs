@@ -76,6 +76,7 @@ pub fn bind(
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
+        Syntax::Object(object) => BoundStatement::Object(Arc::clone(object)),
         Syntax::Statement(tree) => binder.statement(tree)?,
     };
     Ok(Bound { statement: bound, parameters: parameters.decided(), notices: Vec::new() })

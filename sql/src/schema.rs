@@ -13,8 +13,18 @@ pub struct ColumnInfo {
     pub ty: SqlType,
     pub not_null: bool,
     pub attnum: i16,
-    /// SQL text of the default.
+    /// SQL text of the default; for an identity column, of what asks its sequence.
     pub default: Option<String>,
+    pub generated: Option<Generated>,
+}
+
+/// How a column's value is made when none is given, or always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generated {
+    /// From the row's other columns, when the row is written.
+    Stored,
+    IdentityAlways,
+    IdentityByDefault,
 }
 
 /// What kind of relation a name stands for.
@@ -23,6 +33,8 @@ pub enum RelationKind {
     Table,
     /// Rows come from somewhere else (pg_catalog, information_schema, partita); it cannot be written.
     SystemView,
+    /// The one row that tells where a sequence stands.
+    Sequence,
 }
 
 /// A unique key of a table: what ON CONFLICT may name.

@@ -1,13 +1,11 @@
 //! DROP, TRUNCATE, and schemas.
 
-use std::sync::Arc;
-
 use catalog::changes::Change;
-use catalog::objects::{Schema, Table};
+use catalog::objects::{Schema, Sequence, SequencePosition, Table};
 use catalog::{placement, state::CatalogState};
 use common::error::Report;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate};
+use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
 
 use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts};
 use crate::result::StatementResult;
@@ -21,7 +19,8 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 ObjectType::Table => "DROP TABLE",
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
-                ObjectType::View | ObjectType::MaterializedView | ObjectType::Sequence | ObjectType::Type if *if_exists => {
+                ObjectType::Sequence => "DROP SEQUENCE",
+                ObjectType::View | ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
                     // There are none of these, so that there is nothing to drop.
                     for name in names {
                         session.notices.push(skipped(&object_type.to_string().to_lowercase(), &name.to_string()));
@@ -35,6 +34,7 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 let mut changes = Vec::new();
                 for name in names {
                     match object_type {
+                        ObjectType::Sequence => sequence(&around, name, *if_exists, *cascade, session, &mut changes)?,
                         ObjectType::Table => drop_table(&around, name, *if_exists, session, &mut changes)?,
                         ObjectType::Index => drop_index(&around, name, *if_exists, session, &mut changes)?,
                         _ => drop_schema(&around, name, *if_exists, *cascade, session, &mut changes)?,
@@ -54,6 +54,26 @@ fn skipped(kind: &str, name: &str) -> Report {
     Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("{kind} \"{name}\" does not exist, skipping"))
 }
 
+fn sequence(
+    around: &Surroundings,
+    name: &ObjectName,
+    if_exists: bool,
+    cascade: bool,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
+    match around.sequence(name)? {
+        Some(sequence) => return super::sequence::drop_sequence(around, &sequence, cascade, session, changes),
+        None if around.table(name)?.is_some() => {
+            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a sequence", split_name(name)?.1))
+                .with_hint("Use DROP TABLE to remove a table."));
+        }
+        None if if_exists => session.notices.push(skipped("sequence", &name.to_string())),
+        None => return Err(Report::new(SqlState::UNDEFINED_TABLE, format!("sequence \"{name}\" does not exist"))),
+    }
+    Ok(())
+}
+
 fn drop_table(
     around: &Surroundings,
     name: &ObjectName,
@@ -63,6 +83,10 @@ fn drop_table(
 ) -> Result<(), Report> {
     match around.table(name)? {
         Some(table) => changes.push(Change::DropTable(table.oid)),
+        None if around.sequence(name)?.is_some() => {
+            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", split_name(name)?.1))
+                .with_hint("Use DROP SEQUENCE to remove a sequence."));
+        }
         None if around.index(name)?.is_some() => {
             return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a table"))
                 .with_hint("Use DROP INDEX to remove an index."));
@@ -115,17 +139,46 @@ fn drop_schema(
         }
         return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist")));
     };
-    let tables: Vec<&Arc<Table>> = around.state.tables().filter(|t| t.schema == schema.oid).collect();
-    if let (Some(first), false) = (tables.first(), cascade) {
+    let tables = around.state.tables().filter(|t| t.schema == schema.oid);
+    let sequences = around.state.sequences().filter(|s| s.schema == schema.oid && s.owner.is_none());
+    let mut parts: Vec<(common::ids::Oid, String, Change)> = tables
+        .map(|t| (t.oid, format!("table {}", shown(around, schema, &t.name)), Change::DropTable(t.oid)))
+        .chain(sequences.map(|s| (s.oid, format!("sequence {}", shown(around, schema, &s.name)), Change::DropSequence(s.oid))))
+        .collect();
+    parts.sort_by_key(|(oid, ..)| *oid);
+    if !parts.is_empty() && !cascade {
+        let lines: Vec<String> = parts.iter().map(|(_, what, _)| format!("{what} depends on schema {name}")).collect();
         return Err(Report::new(
             SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
             format!("cannot drop schema {name} because other objects depend on it"),
         )
-        .with_detail(format!("table {name}.{} depends on schema {name}", first.name))
+        .with_detail(lines.join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
-    changes.extend(tables.into_iter().map(|t| Change::DropTable(t.oid)));
+    if !parts.is_empty() {
+        session.notices.push(super::cascades_to(&parts.iter().map(|(_, what, _)| what.clone()).collect::<Vec<_>>()));
+    }
+    changes.extend(parts.into_iter().map(|(_, _, change)| change));
     changes.push(Change::DropSchema(schema.oid));
+    Ok(())
+}
+
+/// The name of something in a schema, qualified unless the search path finds it.
+fn shown(around: &Surroundings, schema: &Schema, name: &str) -> String {
+    use types::quoting::quote_ident;
+    let found = around.settings.search_path.iter().find_map(|path| around.state.relation_named(path, name));
+    if found.is_some() && found == around.state.relation_named(&schema.name, name) {
+        return quote_ident(name);
+    }
+    format!("{}.{}", quote_ident(&schema.name), quote_ident(name))
+}
+
+/// 42939 for the name of a schema that could be the system's.
+pub(super) fn refuse_system_schema_name(name: &str) -> Result<(), Report> {
+    if name.starts_with("pg_") {
+        return Err(Report::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
     Ok(())
 }
 
@@ -134,10 +187,7 @@ async fn create_schema(session: &mut Session, name: &SchemaName, if_not_exists: 
         SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => split_name(name)?.1,
         SchemaName::UnnamedAuthorization(user) => super::folded(user),
     };
-    if name.starts_with("pg_") {
-        return Err(Report::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
-            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
-    }
+    refuse_system_schema_name(&name)?;
     for _ in 0..ATTEMPTS_MAX {
         let around = Surroundings::of(session);
         let exists = around.state.schema_named(&name).is_some() || matches!(name.as_str(), "information_schema" | "partita");
@@ -171,12 +221,23 @@ pub(super) async fn truncate(session: &mut Session, truncate: &Truncate) -> Resu
         let mut changes = Vec::new();
         for table in &tables {
             renewed(&around.state, table, &mut ids, &mut changes)?;
+            if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
+                changes.extend(restarted(&around.state, table));
+            }
         }
         if propose(session, around.state.version(), &changes).await?.is_some() {
             return Ok(StatementResult::Command("TRUNCATE TABLE".into()));
         }
     }
     Err(too_many_attempts())
+}
+
+/// The sequences that go with a table, begun again.
+fn restarted<'a>(state: &'a CatalogState, table: &Table) -> impl Iterator<Item = Change> + use<'a> {
+    state.sequences_of(table.oid).map(|s| {
+        let position = SequencePosition { last: s.start, is_called: false };
+        Change::PutSequence(Sequence::clone(s).restarted(position))
+    })
 }
 
 /// Ids that new key spaces of a table and its indexes need.

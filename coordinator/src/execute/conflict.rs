@@ -107,7 +107,8 @@ impl Proposed<'_> {
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let mut keyed = Vec::with_capacity(rows.len());
         let mut row_ids = RowWriter::new(Arc::clone(&self.target));
-        for visible in rows {
+        for mut visible in rows {
+            self.target.generate(&mut visible)?;
             self.target.check(&visible, session.settings.format())?;
             let (key, stored) = row_ids.stored(session, visible).await?;
             keyed.push((key, stored));
@@ -177,6 +178,7 @@ impl Proposed<'_> {
         for (at, value) in &update.assignments {
             new[*at] = value.evaluate(&rows, self.parameters)?;
         }
+        self.target.generate(&mut new)?;
         self.target.check(&new, session.settings.format())?;
         let mut stored = old.to_vec();
         for (value, &at) in new.into_iter().zip(self.target.visible.iter()) {

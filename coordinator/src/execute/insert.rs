@@ -45,7 +45,8 @@ impl RowWriter {
     }
 
     /// Checks a visible row and adds it; sends what has come together when it is much.
-    pub async fn add(&mut self, session: &mut Session, visible: Vec<Datum>) -> Result<(), Report> {
+    pub async fn add(&mut self, session: &mut Session, mut visible: Vec<Datum>) -> Result<(), Report> {
+        self.target.generate(&mut visible)?;
         self.target.check(&visible, session.settings.format())?;
         let (key, stored) = self.stored(session, visible).await?;
         self.target.add_insert(&mut self.writes, key, &stored)?;
@@ -164,7 +165,8 @@ pub async fn execute(
         while let Some(batch) = source.next().await {
             let mut rows = Vec::new();
             batch_rows(&batch?, &types, &mut rows)?;
-            for visible in rows {
+            for mut visible in rows {
+                writer.target.generate(&mut visible)?;
                 if let Some(returning) = &returning {
                     returned.push(returning.row(&visible, &[], parameters)?);
                 }

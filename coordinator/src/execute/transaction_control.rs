@@ -13,7 +13,7 @@ pub fn ends_block(statement: &ParsedStatement) -> bool {
     match &statement.syntax {
         Syntax::Statement(tree) => matches!(tree.as_ref(), Statement::Commit { .. } | Statement::Rollback { .. }),
         Syntax::Empty => true,
-        Syntax::Maintenance(_) => false,
+        Syntax::Maintenance(_) | Syntax::Object(_) => false,
     }
 }
 

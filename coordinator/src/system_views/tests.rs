@@ -36,6 +36,7 @@ fn column(attnum: i16, name: &str, ty: SqlType) -> Column {
         missing: Datum::Null,
         dropped: attnum == 3,
         hidden: false,
+        generated: None,
     }
 }
 
@@ -112,6 +113,7 @@ fn system() -> SystemContext {
         settings: SessionSettings::default(),
         parameters: Settings::new("postgres", "postgres"),
         coordinator: None,
+        sequences: Arc::default(),
         sizes: OnceLock::new(),
     }
 }
