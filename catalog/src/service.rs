@@ -255,7 +255,8 @@ impl CatalogApi for CatalogService {
     async fn propose(&self, base: CatalogVersion, changes: Bytes) -> Answer<CatalogVersion> {
         let changes = changes::deserialize(&changes)?;
         Ok(self.change(|current| {
-            if base < current.schema_version() {
+            let must_wait = current.is_preparing() && changes.iter().any(|change| change.is_schema_change() && !change.ends_preparation());
+            if base < current.schema_version() || must_wait {
                 return Err(CatalogError::Stale { proposed_on: base, current: current.version() });
             }
             Ok(changes)

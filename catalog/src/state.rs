@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::ids::{CatalogVersion, Oid, RelationId, WorkerId};
+use common::ids::{CatalogVersion, Oid, RelationId, TransactionId, WorkerId};
 use partition::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
 use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, Worker, WorkerState};
+use crate::shadow::{self, Shadow};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
 pub const PUBLIC_SCHEMA: Oid = Oid(2200);
@@ -28,6 +29,7 @@ pub(crate) struct Contents {
     pub(crate) indexes: BTreeMap<Oid, Arc<Index>>,
     pub(crate) maps: BTreeMap<RelationId, Arc<PartitionMap>>,
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
+    pub(crate) shadows: BTreeMap<TransactionId, Arc<Shadow>>,
     /// Key spaces that are gone, with the version that dropped them.
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
     #[serde(default)]
@@ -217,12 +219,9 @@ impl CatalogState {
     pub fn apply(&self, changes: &[Change]) -> Result<Self, CatalogError> {
         let mut next = self.contents.clone();
         next.version.0 += 1;
-        let mut names = self.relations.clone();
-        for change in changes {
-            apply_one(&mut next, &mut names, change)?;
-            if change.is_schema_change() {
-                next.schema_version = next.version;
-            }
+        apply_all(&mut next, changes)?;
+        if changes.iter().any(Change::is_schema_change) {
+            next.schema_version = next.version;
         }
         while next.dropped.len() > DROPPED_MAX {
             next.dropped.pop_first();
@@ -242,6 +241,20 @@ fn bounds_of(map: &PartitionMap) -> Bounds {
 }
 
 type Names = HashMap<(Oid, String), Oid>;
+
+/// Makes changes one after another; when one cannot be made, `next` is worth nothing any more.
+pub(crate) fn apply_all(next: &mut Contents, changes: &[Change]) -> Result<(), CatalogError> {
+    let mut names = names_of(next);
+    changes.iter().try_for_each(|change| apply_one(next, &mut names, change))
+}
+
+/// Who has which name.
+fn names_of(contents: &Contents) -> Names {
+    let tables = contents.tables.values().map(|t| ((t.schema, t.name.clone()), t.oid));
+    let indexes = contents.indexes.values().map(|i| ((i.schema, i.name.clone()), i.oid));
+    let sequences = contents.sequences.values().map(|s| ((s.schema, s.name.clone()), s.oid));
+    tables.chain(indexes).chain(sequences).collect()
+}
 
 fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<(), CatalogError> {
     match names.insert((schema, name.to_owned()), oid) {
@@ -272,15 +285,7 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             claim_name(names, table.schema, &table.name, table.oid)?;
             next.tables.insert(table.oid, Arc::new(table.clone()));
         }
-        Change::AlterTable(table) => {
-            let old = next.tables.get(&table.oid).cloned().ok_or(CatalogError::MissingObject(table.oid))?;
-            names.remove(&(old.schema, old.name.clone()));
-            claim_name(names, table.schema, &table.name, table.oid)?;
-            if old.storage != table.storage {
-                drop_storage(next, old.storage);
-            }
-            next.tables.insert(table.oid, Arc::new(table.clone()));
-        }
+        Change::AlterTable(table) => alter_table(next, names, table)?,
         Change::DropTable(oid) => drop_table(next, names, *oid)?,
         Change::CreateIndex(index) => {
             claim_name(names, index.schema, &index.name, index.oid)?;
@@ -304,6 +309,12 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
         Change::PutPartitionMap(map) => {
             next.maps.insert(map.relation, Arc::new(map.clone()));
         }
+        Change::RaiseEpochs(relation) => {
+            if let Some(map) = next.maps.get_mut(relation) {
+                Arc::make_mut(map).partitions.iter_mut().for_each(|partition| partition.epoch.0 += 1);
+            }
+        }
+        Change::OfTransaction(transaction, step) => shadow::take_step(next, *transaction, step)?,
         Change::DropStorage(relation) => drop_storage(next, *relation),
         Change::PutSequence(sequence) => put_sequence(next, names, sequence)?,
         Change::DropSequence(oid) => {
@@ -315,6 +326,18 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
     }
+    Ok(())
+}
+
+fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<(), CatalogError> {
+    let old = next.tables.get(&table.oid).cloned().ok_or(CatalogError::MissingObject(table.oid))?;
+    names.remove(&(old.schema, old.name.clone()));
+    claim_name(names, table.schema, &table.name, table.oid)?;
+    if old.storage != table.storage {
+        drop_storage(next, old.storage);
+    }
+    // Which indexes it has is for the changes of indexes to say.
+    next.tables.insert(table.oid, Arc::new(Table { indexes: old.indexes.clone(), ..table.clone() }));
     Ok(())
 }
 
@@ -342,7 +365,7 @@ fn require(there: bool, oid: Oid) -> Result<(), CatalogError> {
     if there { Ok(()) } else { Err(CatalogError::MissingObject(oid)) }
 }
 
-fn drop_storage(next: &mut Contents, relation: RelationId) {
+pub(crate) fn drop_storage(next: &mut Contents, relation: RelationId) {
     next.maps.remove(&relation);
     next.dropped.insert(relation, next.version);
 }

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::ids::{CatalogVersion, Oid};
+use common::ids::{CatalogVersion, Oid, TransactionId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -180,6 +180,11 @@ fn load_object(contents: &mut Contents, key: &str, value: &[u8]) -> Result<(), C
             let sequence: Arc<crate::objects::Sequence> = unpack(value)?;
             contents.sequences.insert(sequence.oid, sequence);
         }
+        "shadow" => {
+            let id = key.split_once('/').and_then(|(_, id)| id.parse().ok()).map(TransactionId);
+            let id = id.ok_or_else(|| CatalogError::Storage { path: key.to_owned(), message: "no transaction id".to_owned() })?;
+            contents.shadows.insert(id, unpack(value)?);
+        }
         "dropped" => {
             let (relation, version) = unpack(value)?;
             contents.dropped.insert(relation, version);
@@ -217,7 +222,7 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
             of($kind, |k| from.$field.get(k), from.$field.keys(), to.$field.iter(), |k| to.$field.contains_key(k), &mut out);
         )*};
     }
-    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "sequence" sequences);
+    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences);
     for (relation, version) in &to.dropped {
         if !from.dropped.contains_key(relation) {
             out.push((format!("dropped/{relation}"), Some(pack(&(relation, version)))));

@@ -11,6 +11,7 @@
 //! | `create_index` | CREATE INDEX, and building an index over rows |
 //! | `alter_table` | ALTER TABLE |
 //! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
+//! | `own_rows` | rows of tables that the open transaction has made |
 //! | `drop` | DROP, TRUNCATE, and schemas |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
@@ -37,6 +38,7 @@ mod create_index;
 mod create_table;
 mod definition;
 mod drop;
+mod own_rows;
 mod rename;
 mod rewrite;
 mod sequence;
@@ -59,11 +61,11 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     if !is_ddl {
         return Ok(None);
     }
-    if session.transaction.is_explicit() {
+    if session.transaction.is_open() {
         if let Statement::Truncate(truncate) = tree {
             return drop::delete_all(session, truncate).await.map(Some);
         }
-        return Err(Report::unsupported("a schema change inside a transaction block"));
+        session.begin_schema_changes().await?;
     }
     let clause = prepared.statement.partitioning.clone();
     Ok(Some(match tree {
@@ -77,9 +79,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
 
 /// Runs a statement about an object that the parser does not know.
 pub(crate) async fn execute_object(session: &mut Session, statement: &ObjectStatement) -> Result<StatementResult, Report> {
-    if session.transaction.is_explicit() {
-        return Err(Report::unsupported("a schema change inside a transaction block"));
-    }
+    session.begin_schema_changes().await?;
     match statement {
         ObjectStatement::CreateSequence { if_not_exists, name, options, .. } => {
             sequence::create(session, *if_not_exists, name, options).await
@@ -110,7 +110,7 @@ struct Surroundings {
 
 impl Surroundings {
     fn of(session: &Session) -> Self {
-        Self { state: session.coordinator.state(), settings: session.expression_settings() }
+        Self { state: session.state(), settings: session.expression_settings() }
     }
 
     /// Schema and name of something new.
@@ -201,8 +201,11 @@ fn cascades_to(dependents: &[String]) -> Report {
     }
 }
 
-/// Proposes changes; `None` when the catalog had moved on and the statement must look again.
+/// Proposes changes, or adds them to those of the open transaction; `None` when the catalog had moved on and the statement must look again.
 async fn propose(session: &Session, base: CatalogVersion, changes: &[Change]) -> Result<Option<CatalogVersion>, Report> {
+    if let Some(own) = &session.schema_changes {
+        return own.add(base, changes).await;
+    }
     match session.coordinator.propose(base, changes).await {
         Ok(version) => Ok(Some(version)),
         Err(error) if error.retryable => {

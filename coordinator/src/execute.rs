@@ -66,7 +66,9 @@ async fn execute_by_plan(
         BoundStatement::Insert(bound) => insert::execute(session, prepared, bound, parameters).await,
         BoundStatement::Update(bound) => change::update(session, prepared, bound, parameters).await,
         BoundStatement::Delete(bound) => change::delete(session, prepared, bound, parameters).await,
-        BoundStatement::Explain { analyze, statement, .. } => Box::pin(explain::execute(session, prepared, *analyze, statement, parameters)).await,
+        BoundStatement::Explain { analyze, statement, .. } => {
+            Box::pin(explain::execute(session, prepared, *analyze, statement, parameters)).await
+        }
         BoundStatement::Maintenance(tag) => Ok(StatementResult::Command((*tag).to_owned())),
         BoundStatement::Object(object) => crate::ddl::execute_object(session, object).await,
         BoundStatement::Utility(tree) => utility::execute(session, prepared, tree).await,

@@ -16,6 +16,7 @@ pub mod execute;
 pub mod prepared;
 pub mod result;
 pub mod row_expression;
+pub mod schema_changes;
 pub mod schema_view;
 pub mod sequences;
 pub mod session;

@@ -47,7 +47,7 @@ impl Prepared {
     /// Binds.
     pub fn bind(session: &Session, statement: &ParsedStatement, declared: Vec<Option<SqlType>>) -> Result<Self, Report> {
         let settings = session.expression_settings();
-        let view = session.coordinator.view();
+        let view = session.view();
         let bound = sql::bind(statement, view.as_ref(), &settings, declared).map_err(|e| e.report())?;
         let columns: Arc<[OutputColumn]> = result_columns(&bound.statement).into();
         let point = PointPlan::plan(&bound, &view, &settings)?;
@@ -70,9 +70,11 @@ impl Prepared {
     /// Whether binding it now would give the same.
     pub fn is_current(&self, session: &Session) -> bool {
         let statement_is_bound_to_nothing = matches!(self.bound.statement, BoundStatement::Empty);
-        statement_is_bound_to_nothing
-            || (self.view.state().version() == session.coordinator.state().version()
-                && self.settings_key == *session.settings.binding_key())
+        statement_is_bound_to_nothing || (self.is_of(&session.view()) && self.settings_key == *session.settings.binding_key())
+    }
+
+    fn is_of(&self, view: &SchemaView) -> bool {
+        self.view.state().version() == view.state().version() && self.view.number() == view.number()
     }
 
     /// Whether its result is rows, be they without columns.
@@ -96,14 +98,16 @@ fn result_columns(statement: &BoundStatement) -> Vec<OutputColumn> {
 struct CacheKey {
     text: Arc<str>,
     version: CatalogVersion,
+    /// [`SchemaView::number`].
+    view: u64,
     settings: Arc<str>,
     declared: Vec<Option<SqlType>>,
 }
 
 impl CacheKey {
     fn new(session: &Session, text: Arc<str>, declared: Vec<Option<SqlType>>) -> Self {
-        let version = session.coordinator.state().version();
-        Self { text, version, settings: Arc::clone(session.settings.binding_key()), declared }
+        let view = session.view();
+        Self { text, version: view.state().version(), view: view.number(), settings: Arc::clone(session.settings.binding_key()), declared }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::target_table::TargetTable;
 /// One catalog state as the coordinator uses it.
 pub struct SchemaView {
     state: Arc<CatalogState>,
+    number: u64,
     relations: Mutex<HashMap<Oid, Arc<RelationInfo>>>,
     system: Mutex<HashMap<(String, String), Arc<RelationInfo>>>,
     targets: Mutex<HashMap<Oid, Arc<TargetTable>>>,
@@ -26,7 +27,17 @@ pub struct SchemaView {
 impl SchemaView {
     /// A view of a state.
     pub fn new(state: Arc<CatalogState>) -> Self {
-        Self { state, relations: Mutex::default(), system: Mutex::default(), targets: Mutex::default() }
+        Self::private(state, 0)
+    }
+
+    /// A view of a state that one session alone sees, with a number of its own.
+    pub fn private(state: Arc<CatalogState>, number: u64) -> Self {
+        Self { state, number, relations: Mutex::default(), system: Mutex::default(), targets: Mutex::default() }
+    }
+
+    /// 0 for what everybody sees; what is bound against another view is of no use to anybody else.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The state.

@@ -71,7 +71,7 @@ async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperati
         AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
             let if_not_exists = *if_not_exists;
             let name = folded(&column_def.name);
-            let exists = session.coordinator.state().table(table).is_some_and(|t| t.column_named(&name).is_some());
+            let exists = session.state().table(table).is_some_and(|t| t.column_named(&name).is_some());
             if exists && if_not_exists {
                 return Ok(());
             }

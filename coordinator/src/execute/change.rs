@@ -244,7 +244,7 @@ impl<'a> Change<'a> {
 
     fn refused(&self, session: &Session, refusal: Option<Refusal>) -> Result<(), Report> {
         let Some(refusal) = refusal else { return Ok(()) };
-        let report = self.target.duplicate_error(&refusal, &session.coordinator.state(), session.settings.format());
+        let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
         Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")))
     }
 }

@@ -92,7 +92,7 @@ impl Proposed<'_> {
 
     /// Whether nothing but the table's own key can collide.
     fn only_the_key_is_unique(&self, session: &Session) -> bool {
-        let state = session.coordinator.state();
+        let state = session.state();
         let other = self.target.table.indexes.iter().filter_map(|oid| state.index(*oid)).any(|index| index.unique);
         !other && self.target.row_id.is_none()
     }

@@ -63,7 +63,7 @@ pub fn begin(session: &Session, tree: &Statement) -> Result<CopyIn, Report> {
     }
     let table = CopyTable::find(session, table_name, columns)?;
     let settings = session.expression_settings();
-    let view = session.coordinator.view();
+    let view = session.view();
     let target = view.target_table(table.relation.oid, &settings)?.ok_or_else(|| Report::internal("the target of a COPY has gone"))?;
     let lookup: Arc<dyn CatalogLookup> = Arc::new(SystemContext::new(session, &view));
     let mut sources = Vec::with_capacity(table.relation.columns.len());

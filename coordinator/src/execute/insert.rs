@@ -105,7 +105,7 @@ impl RowWriter {
 
     fn refused(&self, session: &Session, refusal: Option<Refusal>) -> Result<(), Report> {
         let Some(refusal) = refusal else { return Ok(()) };
-        let report = self.target.duplicate_error(&refusal, &session.coordinator.state(), session.settings.format());
+        let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
         Err(report.unwrap_or_else(|| Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")))
     }
 

@@ -393,7 +393,7 @@ impl PointInsert {
         let wait = session.lock_wait();
         let refusal = session.write(self.target.version, &mut writes, wait).await?;
         if let Some(refusal) = refusal {
-            let state = session.coordinator.state();
+            let state = session.state();
             let report = self.target.duplicate_error(&refusal, &state, session.settings.format());
             return Err(report.unwrap_or_else(|| Report::internal("a new row was refused as changed")));
         }
