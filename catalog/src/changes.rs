@@ -5,7 +5,7 @@ use common::ids::{Oid, RelationId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, Worker};
+use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, View, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub enum Change {
     /// A new sequence, or a new definition of one that exists.
     PutSequence(Sequence),
     DropSequence(Oid),
+    /// A new view, or a new definition of one that exists.
+    PutView(View),
+    DropView(Oid),
     /// A new name of a schema.
     RenameSchema(Oid, String),
 }

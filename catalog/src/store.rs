@@ -180,6 +180,10 @@ fn load_object(contents: &mut Contents, key: &str, value: &[u8]) -> Result<(), C
             let sequence: Arc<crate::objects::Sequence> = unpack(value)?;
             contents.sequences.insert(sequence.oid, sequence);
         }
+        "view" => {
+            let view: Arc<crate::objects::View> = unpack(value)?;
+            contents.views.insert(view.oid, view);
+        }
         "dropped" => {
             let (relation, version) = unpack(value)?;
             contents.dropped.insert(relation, version);
@@ -217,7 +221,7 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
             of($kind, |k| from.$field.get(k), from.$field.keys(), to.$field.iter(), |k| to.$field.contains_key(k), &mut out);
         )*};
     }
-    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "sequence" sequences);
+    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "sequence" sequences, "view" views);
     for (relation, version) in &to.dropped {
         if !from.dropped.contains_key(relation) {
             out.push((format!("dropped/{relation}"), Some(pack(&(relation, version)))));
