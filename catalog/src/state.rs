@@ -336,14 +336,7 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.sequences.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
-        Change::PutView(view) => {
-            require(next.schemas.contains_key(&view.schema), view.schema)?;
-            if let Some(old) = next.views.get(&view.oid) {
-                names.remove(&(old.schema, old.name.clone()));
-            }
-            claim_name(names, view.schema, &view.name, view.oid)?;
-            next.views.insert(view.oid, Arc::new(view.clone()));
-        }
+        Change::PutView(view) => put_view(next, names, view)?,
         Change::DropView(oid) => {
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
@@ -363,6 +356,16 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     }
     claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
     next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
+    Ok(())
+}
+
+fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {
+    require(next.schemas.contains_key(&view.schema), view.schema)?;
+    if let Some(old) = next.views.get(&view.oid) {
+        names.remove(&(old.schema, old.name.clone()));
+    }
+    claim_name(names, view.schema, &view.name, view.oid)?;
+    next.views.insert(view.oid, Arc::new(view.clone()));
     Ok(())
 }
 

@@ -235,15 +235,18 @@ pub(super) struct Dependent {
 /// The views that read a relation, directly or not: each is followed by those that read it, as PostgreSQL lists them.
 pub(super) fn dependents(state: &CatalogState, relation: Oid) -> Vec<Dependent> {
     fn collect(state: &CatalogState, of: Oid, found: &mut Vec<Dependent>) {
-        for view in state.views_of(of) {
+        let views: Vec<&Arc<View>> = state.views_of(of).collect();
+        for view in views.into_iter().rev() {
             if !found.iter().any(|d| d.view.oid == view.oid) {
-                found.push(Dependent { view: Arc::clone(view), of });
                 collect(state, view.oid, found);
+                found.push(Dependent { view: Arc::clone(view), of });
             }
         }
     }
+    // The newest first, each behind what reads it; the list is told from its end.
     let mut found = Vec::new();
     collect(state, relation, &mut found);
+    found.reverse();
     found
 }
 
