@@ -6,7 +6,7 @@ use common::ids::{Oid, RelationId, TransactionId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, Worker};
+use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, View, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub enum Change {
     /// A new sequence, or a new definition of one that exists.
     PutSequence(Sequence),
     DropSequence(Oid),
+    /// A new view, or a new definition of one that exists.
+    PutView(View),
+    DropView(Oid),
     /// A new name of a schema.
     RenameSchema(Oid, String),
     /// What a transaction that changes the schema does with the catalog ([`crate::shadow`]).

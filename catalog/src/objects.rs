@@ -151,6 +151,43 @@ pub struct Check {
     pub expression: String,
 }
 
+/// A relation that a view reads, as it was when the view was made: names inside of the view stay what they were.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ViewUse {
+    pub relation: Oid,
+    pub name: String,
+    /// Number and name of each column.
+    pub columns: Vec<(i16, String)>,
+    /// The columns that the view needs.
+    pub needed: Vec<i16>,
+}
+
+/// What a view shows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ViewQuery {
+    /// SQL text in which each relation is named by [`relation_reference`].
+    pub text: String,
+    pub uses: Vec<ViewUse>,
+}
+
+/// A view.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct View {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    /// Name and type of each column.
+    pub columns: Vec<(String, SqlType)>,
+    pub query: ViewQuery,
+    /// Storage parameters as given, such as security_barrier.
+    pub options: Vec<(String, String)>,
+}
+
+/// How the text of a view names a relation: an identifier that no user can write.
+pub fn relation_reference(relation: Oid) -> String {
+    format!("\u{1}{relation}")
+}
+
 /// A PRIMARY KEY or UNIQUE constraint.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct UniqueConstraint {

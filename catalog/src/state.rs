@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, Worker, WorkerState};
+use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
 use crate::shadow::{self, Shadow};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
@@ -34,13 +34,15 @@ pub(crate) struct Contents {
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
     #[serde(default)]
     pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
+    #[serde(default)]
+    pub(crate) views: BTreeMap<Oid, Arc<View>>,
 }
 
 /// A catalog at one version.
 #[derive(Clone, Debug)]
 pub struct CatalogState {
     contents: Contents,
-    /// Tables, indexes and sequences share one name space in each schema.
+    /// Tables, indexes, sequences and views share one name space in each schema.
     relations: HashMap<(Oid, String), Oid>,
     schemas_by_name: HashMap<String, Oid>,
     bounds: HashMap<RelationId, Arc<Bounds>>,
@@ -69,6 +71,9 @@ impl CatalogState {
         }
         for sequence in contents.sequences.values() {
             relations.insert((sequence.schema, sequence.name.clone()), sequence.oid);
+        }
+        for view in contents.views.values() {
+            relations.insert((view.schema, view.name.clone()), view.oid);
         }
         let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
         let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
@@ -169,7 +174,27 @@ impl CatalogState {
         self.sequences().filter(move |s| s.owner.is_some_and(|o| o.table == table))
     }
 
-    /// The oid of a table, index or sequence.
+    /// A view by oid.
+    pub fn view(&self, oid: Oid) -> Option<Arc<View>> {
+        self.contents.views.get(&oid).cloned()
+    }
+
+    /// A view by schema and name.
+    pub fn view_named(&self, schema: &str, name: &str) -> Option<Arc<View>> {
+        self.view(self.relation_named(schema, name)?)
+    }
+
+    /// All views, by oid.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.contents.views.values()
+    }
+
+    /// The views that read a relation, by oid.
+    pub fn views_of(&self, relation: Oid) -> impl Iterator<Item = &Arc<View>> {
+        self.views().filter(move |v| v.query.uses.iter().any(|u| u.relation == relation))
+    }
+
+    /// The oid of a table, index, sequence or view.
     pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
         let schema = *self.schemas_by_name.get(schema)?;
         self.relations.get(&(schema, name.to_owned())).copied()
@@ -253,7 +278,8 @@ fn names_of(contents: &Contents) -> Names {
     let tables = contents.tables.values().map(|t| ((t.schema, t.name.clone()), t.oid));
     let indexes = contents.indexes.values().map(|i| ((i.schema, i.name.clone()), i.oid));
     let sequences = contents.sequences.values().map(|s| ((s.schema, s.name.clone()), s.oid));
-    tables.chain(indexes).chain(sequences).collect()
+    let views = contents.views.values().map(|v| ((v.schema, v.name.clone()), v.oid));
+    tables.chain(indexes).chain(sequences).chain(views).collect()
 }
 
 fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<(), CatalogError> {
@@ -274,7 +300,8 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
         Change::DropSchema(oid) => {
             let in_use = next.tables.values().any(|t| t.schema == *oid)
                 || next.indexes.values().any(|i| i.schema == *oid)
-                || next.sequences.values().any(|s| s.schema == *oid);
+                || next.sequences.values().any(|s| s.schema == *oid)
+                || next.views.values().any(|v| v.schema == *oid);
             let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             if in_use {
                 return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
@@ -321,6 +348,11 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.sequences.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
+        Change::PutView(view) => put_view(next, names, view)?,
+        Change::DropView(oid) => {
+            let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+        }
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
@@ -348,6 +380,16 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     }
     claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
     next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
+    Ok(())
+}
+
+fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {
+    require(next.schemas.contains_key(&view.schema), view.schema)?;
+    if let Some(old) = next.views.get(&view.oid) {
+        names.remove(&(old.schema, old.name.clone()));
+    }
+    claim_name(names, view.schema, &view.name, view.oid)?;
+    next.views.insert(view.oid, Arc::new(view.clone()));
     Ok(())
 }
 

@@ -185,6 +185,10 @@ fn load_object(contents: &mut Contents, key: &str, value: &[u8]) -> Result<(), C
             let id = id.ok_or_else(|| CatalogError::Storage { path: key.to_owned(), message: "no transaction id".to_owned() })?;
             contents.shadows.insert(id, unpack(value)?);
         }
+        "view" => {
+            let view: Arc<crate::objects::View> = unpack(value)?;
+            contents.views.insert(view.oid, view);
+        }
         "dropped" => {
             let (relation, version) = unpack(value)?;
             contents.dropped.insert(relation, version);
@@ -222,7 +226,7 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
             of($kind, |k| from.$field.get(k), from.$field.keys(), to.$field.iter(), |k| to.$field.contains_key(k), &mut out);
         )*};
     }
-    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences);
+    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences, "view" views);
     for (relation, version) in &to.dropped {
         if !from.dropped.contains_key(relation) {
             out.push((format!("dropped/{relation}"), Some(pack(&(relation, version)))));

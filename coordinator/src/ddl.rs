@@ -15,6 +15,7 @@
 //! | `drop` | DROP, TRUNCATE, and schemas |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `view` | CREATE and DROP VIEW |
 //! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ mod rename;
 mod rewrite;
 mod sequence;
 mod stored_expression;
+mod view;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -53,6 +55,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         tree,
         Statement::CreateTable(_)
             | Statement::CreateIndex(_)
+            | Statement::CreateView(_)
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
@@ -71,6 +74,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     Ok(Some(match tree {
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::CreateView(create) => view::create(session, prepared, create).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,
         other => drop::execute(session, other).await?,
@@ -141,6 +145,15 @@ impl Surroundings {
         Ok(match schema {
             Some(schema) => self.state.table_named(&schema, &name),
             None => self.settings.search_path.iter().find_map(|schema| self.state.table_named(schema, &name)),
+        })
+    }
+
+    /// An existing view.
+    fn view(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::View>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.view_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.view_named(schema, &name)),
         })
     }
 

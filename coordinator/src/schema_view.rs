@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use catalog::objects::{Enforcement, Generated, Table};
+use arrow::datatypes::{Field, Schema};
+use catalog::objects::{Enforcement, Generated, Table, View};
 use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::Oid;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
 use functions::context::SessionSettings;
 use parking_lot::Mutex;
 use query::table::PartitaTable;
-use sql::schema::{CatalogView, ColumnInfo, RelationInfo, RelationKind, UniqueKey};
+use sql::schema::{CatalogView, ColumnInfo, RelationInfo, RelationKind, UniqueKey, ViewInfo, ViewUse};
 
 use crate::system_views;
 use crate::target_table::TargetTable;
@@ -108,10 +111,35 @@ impl SchemaView {
             columns: columns.collect(),
             unique_keys: unique_keys.chain(unique_indexes).collect(),
             checks: table.checks.iter().map(|c| (c.name.clone(), c.expression.clone())).collect(),
+            view: None,
             source: PartitaTable::source(&self.state, table),
         });
         self.relations.lock().insert(table.oid, Arc::clone(&info));
         info
+    }
+}
+
+/// What SQL sees of a view.
+fn view_info(view: &View, schema: &str) -> RelationInfo {
+    let columns: Vec<ColumnInfo> = view
+        .columns
+        .iter()
+        .zip(1..)
+        .map(|((name, ty), attnum)| ColumnInfo { name: name.clone(), ty: *ty, not_null: false, attnum, default: None, generated: None })
+        .collect();
+    let uses = view.query.uses.iter().map(|u| ViewUse { relation: u.relation, name: u.name.clone(), columns: u.columns.clone() });
+    let fields: Vec<Field> = view.columns.iter().map(|(name, ty)| Field::new(name, ty.arrow(), true)).collect();
+    RelationInfo {
+        oid: view.oid,
+        schema: schema.to_owned(),
+        name: view.name.clone(),
+        kind: RelationKind::View,
+        columns,
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        view: Some(Arc::new(ViewInfo { query: view.query.text.clone(), uses: uses.collect() })),
+        // Nobody scans it: its query stands in its place.
+        source: provider_as_source(Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))),
     }
 }
 
@@ -122,6 +150,9 @@ impl CatalogView for SchemaView {
         }
         if let Some(sequence) = self.state.sequence_named(schema, name) {
             return Some(Arc::new(system_views::sequence_relation(&sequence, schema)));
+        }
+        if let Some(view) = self.state.view_named(schema, name) {
+            return Some(Arc::new(view_info(&view, schema)));
         }
         let key = (schema.to_owned(), name.to_owned());
         if let Some(found) = self.system.lock().get(&key) {
@@ -146,6 +177,9 @@ impl CatalogView for SchemaView {
         }
         if let Some(sequence) = self.state.sequence(oid) {
             return named(sequence.schema, &sequence.name);
+        }
+        if let Some(view) = self.state.view(oid) {
+            return named(view.schema, &view.name);
         }
         system_views::name_of(&self.state, oid)
     }

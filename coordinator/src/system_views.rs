@@ -21,6 +21,7 @@ mod sequence_row;
 mod sizes;
 #[cfg(test)]
 mod tests;
+mod view_text;
 
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
         columns: columns.collect(),
         unique_keys: Vec::new(),
         checks: Vec::new(),
+        view: None,
         source: provider_as_source(Arc::new(provider::SystemView::new(relation))),
     })
 }
@@ -75,6 +77,7 @@ pub fn sequence_relation(sequence: &Arc<Sequence>, schema: &str) -> RelationInfo
         columns: vec![column("last_value", Scalar::Int8, 1), column("log_cnt", Scalar::Int8, 2), column("is_called", Scalar::Bool, 3)],
         unique_keys: Vec::new(),
         checks: Vec::new(),
+        view: None,
         source: provider_as_source(Arc::new(sequence_row::SequenceRow::new(sequence.oid))),
     }
 }
@@ -91,6 +94,17 @@ pub fn name_of(state: &CatalogState, oid: Oid) -> Option<(String, String)> {
     }
     let key = objects::keys(state).find(|key| key.oid == oid)?;
     Some((state.schema(key.schema)?.name.clone(), key.name.to_owned()))
+}
+
+/// Number and name of each column of a system relation or a sequence.
+pub fn column_names(state: &CatalogState, oid: Oid) -> Vec<(i16, String)> {
+    if let Some(relation) = definitions::by_oid(oid) {
+        return relation.columns.iter().zip(1..).map(|(c, attnum)| (attnum, c.name.to_owned())).collect();
+    }
+    if state.sequence(oid).is_some() {
+        return objects::SEQUENCE_COLUMNS.iter().zip(1..).map(|((name, _), attnum)| (attnum, (*name).to_owned())).collect();
+    }
+    Vec::new()
 }
 
 /// The oid of a system relation, or of the index that stands for a table's own key.

@@ -4,6 +4,7 @@ use catalog::changes::Change;
 use catalog::objects::{Schema, Sequence, SequencePosition, Table};
 use catalog::{placement, state::CatalogState};
 use common::error::Report;
+use common::ids::Oid;
 use common::sqlstate::SqlState;
 use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
 
@@ -20,7 +21,8 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
                 ObjectType::Sequence => "DROP SEQUENCE",
-                ObjectType::View | ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
+                ObjectType::View => "DROP VIEW",
+                ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
                     // There are none of these, so that there is nothing to drop.
                     for name in names {
                         session.notices.push(skipped(&object_type.to_string().to_lowercase(), &name.to_string()));
@@ -32,14 +34,21 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
             for _ in 0..ATTEMPTS_MAX {
                 let around = Surroundings::of(session);
                 let mut changes = Vec::new();
+                let mut gone = Vec::new();
                 for name in names {
                     match object_type {
                         ObjectType::Sequence => sequence(&around, name, *if_exists, *cascade, session, &mut changes)?,
-                        ObjectType::Table => drop_table(&around, name, *if_exists, session, &mut changes)?,
+                        ObjectType::Table => gone.extend(found_table(&around, name, *if_exists, session)?),
+                        ObjectType::View => gone.extend(found_view(&around, name, *if_exists, session)?),
                         ObjectType::Index => drop_index(&around, name, *if_exists, session, &mut changes)?,
                         _ => drop_schema(&around, name, *if_exists, *cascade, session, &mut changes)?,
                     }
                 }
+                super::view::drop_dependents(&around, session, &gone, *cascade, &mut changes)?;
+                changes.extend(gone.iter().map(|oid| match object_type {
+                    ObjectType::View => Change::DropView(*oid),
+                    _ => Change::DropTable(*oid),
+                }));
                 if changes.is_empty() || propose(session, around.state.version(), &changes).await?.is_some() {
                     return Ok(StatementResult::Command(verb.into()));
                 }
@@ -63,38 +72,61 @@ fn sequence(
     changes: &mut Vec<Change>,
 ) -> Result<(), Report> {
     match around.sequence(name)? {
-        Some(sequence) => return super::sequence::drop_sequence(around, &sequence, cascade, session, changes),
-        None if around.table(name)?.is_some() => {
-            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a sequence", split_name(name)?.1))
-                .with_hint("Use DROP TABLE to remove a table."));
-        }
-        None if if_exists => session.notices.push(skipped("sequence", &name.to_string())),
-        None => return Err(Report::new(SqlState::UNDEFINED_TABLE, format!("sequence \"{name}\" does not exist"))),
+        Some(sequence) => super::sequence::drop_sequence(around, &sequence, cascade, session, changes),
+        None => not_found(around, name, ("sequence", "a"), if_exists, session).map(|_| ()),
     }
-    Ok(())
 }
 
-fn drop_table(
+fn found_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session) -> Result<Option<Oid>, Report> {
+    match around.table(name)? {
+        Some(table) => Ok(Some(table.oid)),
+        None => not_found(around, name, ("table", "a"), if_exists, session),
+    }
+}
+
+fn found_view(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session) -> Result<Option<Oid>, Report> {
+    match around.view(name)? {
+        Some(view) => Ok(Some(view.oid)),
+        None => not_found(around, name, ("view", "a"), if_exists, session),
+    }
+}
+
+/// What there is in place of the object that was to be dropped: something of another kind, or nothing.
+fn not_found(
     around: &Surroundings,
     name: &ObjectName,
+    (kind, article): (&str, &str),
     if_exists: bool,
     session: &mut Session,
-    changes: &mut Vec<Change>,
-) -> Result<(), Report> {
-    match around.table(name)? {
-        Some(table) => changes.push(Change::DropTable(table.oid)),
-        None if around.sequence(name)?.is_some() => {
-            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", split_name(name)?.1))
-                .with_hint("Use DROP SEQUENCE to remove a sequence."));
-        }
-        None if around.index(name)?.is_some() => {
-            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a table"))
-                .with_hint("Use DROP INDEX to remove an index."));
-        }
-        None if if_exists => session.notices.push(skipped("table", &name.to_string())),
-        None => return Err(Report::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist"))),
+) -> Result<Option<Oid>, Report> {
+    let (schema, bare) = split_name(name)?;
+    let other = if around.table(name)?.is_some() {
+        Some(("TABLE", "a table"))
+    } else if around.view(name)?.is_some() {
+        Some(("VIEW", "a view"))
+    } else if around.sequence(name)?.is_some() {
+        Some(("SEQUENCE", "a sequence"))
+    } else if around.index(name)?.is_some() {
+        Some(("INDEX", "an index"))
+    } else {
+        None
+    };
+    if let Some((verb, what)) = other {
+        return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{bare}\" is not {article} {kind}"))
+            .with_hint(format!("Use DROP {verb} to remove {what}.")));
     }
-    Ok(())
+    if let Some(schema) = schema.filter(|s| around.state.schema_named(s).is_none() && !crate::system_views::schema_exists(s)) {
+        if if_exists {
+            session.notices.push(skipped("schema", &schema));
+            return Ok(None);
+        }
+        return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist")));
+    }
+    if if_exists {
+        session.notices.push(skipped(kind, &bare));
+        return Ok(None);
+    }
+    Err(Report::new(SqlState::UNDEFINED_TABLE, format!("{kind} \"{name}\" does not exist")))
 }
 
 fn drop_index(
@@ -117,8 +149,12 @@ fn drop_index(
             }
             changes.push(Change::DropIndex(index.oid));
         }
-        None if if_exists => session.notices.push(skipped("index", &name.to_string())),
-        None => return Err(Report::new(SqlState::UNDEFINED_OBJECT, format!("index \"{name}\" does not exist"))),
+        None => {
+            not_found(around, name, ("index", "an"), if_exists, session).map_err(|error| match error.sqlstate {
+                SqlState::UNDEFINED_TABLE => Report { sqlstate: SqlState::UNDEFINED_OBJECT, ..error },
+                _ => error,
+            })?;
+        }
     }
     Ok(())
 }
@@ -141,8 +177,10 @@ fn drop_schema(
     };
     let tables = around.state.tables().filter(|t| t.schema == schema.oid);
     let sequences = around.state.sequences().filter(|s| s.schema == schema.oid && s.owner.is_none());
-    let mut parts: Vec<(common::ids::Oid, String, Change)> = tables
+    let views = around.state.views().filter(|v| v.schema == schema.oid);
+    let mut parts: Vec<(Oid, String, Change)> = tables
         .map(|t| (t.oid, format!("table {}", shown(around, schema, &t.name)), Change::DropTable(t.oid)))
+        .chain(views.map(|v| (v.oid, format!("view {}", shown(around, schema, &v.name)), Change::DropView(v.oid))))
         .chain(sequences.map(|s| (s.oid, format!("sequence {}", shown(around, schema, &s.name)), Change::DropSequence(s.oid))))
         .collect();
     parts.sort_by_key(|(oid, ..)| *oid);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::changes::Change;
-use catalog::objects::{Index, Sequence, Table};
+use catalog::objects::{Index, Sequence, Table, View};
 use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
@@ -69,6 +69,12 @@ fn relation(around: &Surroundings, kind: ObjectKind, name: &ObjectName, to: &To)
             return Err(wrong_kind(name, kind));
         }
         return Ok(Some(sequence_changes(around, &sequence, to)?));
+    }
+    if let Some(view) = around.view(name)? {
+        if !matches!(kind, ObjectKind::View | ObjectKind::Table) {
+            return Err(wrong_kind(name, kind));
+        }
+        return Ok(Some(view_changes(around, &view, to)?));
     }
     if let Some(index) = around.index(name)? {
         return match (kind, to) {
@@ -160,6 +166,22 @@ fn sequence_changes(around: &Surroundings, sequence: &Sequence, to: &To) -> Resu
         }
     }
     Ok(vec![Change::PutSequence(changed)])
+}
+
+fn view_changes(around: &Surroundings, view: &View, to: &To) -> Result<Vec<Change>, Report> {
+    let mut changed = view.clone();
+    match to {
+        To::Owner => return Ok(Vec::new()),
+        To::Name(name) => {
+            refuse_taken(around, view.schema, name)?;
+            changed.name.clone_from(name);
+        }
+        To::Schema(schema) => match target_schema(around, schema, &view.name, view.schema)? {
+            Some(schema) => changed.schema = schema,
+            None => return Ok(Vec::new()),
+        },
+    }
+    Ok(vec![Change::PutView(changed)])
 }
 
 /// An index has the name of its constraint.

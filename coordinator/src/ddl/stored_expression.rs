@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use common::error::Report;
 use sqlparser::ast::{
-    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Value, visit_expressions_mut,
+    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Value, visit_expressions_mut,
 };
 
 use super::Surroundings;
@@ -20,6 +20,18 @@ pub(super) fn stored_text(expr: &Expr, around: &Surroundings) -> Result<String, 
         ControlFlow::Break(report) => Err(report),
         // The parser writes types in capitals.
         ControlFlow::Continue(()) => Ok(expr.to_string().replace("'::REGCLASS", "'::regclass")),
+    }
+}
+
+/// Puts sequences' oids in a query in place of their names.
+pub(super) fn with_oids(query: &mut Query, around: &Surroundings) -> Result<(), Report> {
+    let found = visit_expressions_mut(query, |part| match with_oid(part, around) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(report) => ControlFlow::Break(report),
+    });
+    match found {
+        ControlFlow::Break(report) => Err(report),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 

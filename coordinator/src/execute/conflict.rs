@@ -74,7 +74,7 @@ pub async fn insert(session: &mut Session, proposed: &Proposed<'_>, rows: Vec<Ve
             return Err(error);
         }
     };
-    let report = proposed.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+    let report = proposed.target.duplicate_error(&refusal, &session.state(), session.settings.format());
     Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")))
 }
 
@@ -218,7 +218,7 @@ impl Proposed<'_> {
             };
             let RefusalKind::Duplicate { constraint, existing } = &refusal.kind else { continue };
             if !self.is_arbiter(*constraint, refusal.relation) {
-                let report = self.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+                let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
                 return Err(report.unwrap_or_else(|| Report::internal("a new row was refused as changed")));
             }
             let Some(update) = update else { return Ok(None) };
@@ -245,7 +245,7 @@ impl Proposed<'_> {
                 None => session.write(version, &mut writes, wait).await?,
             };
             if let Some(refusal) = refusal {
-                let report = self.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+                let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
                 return Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")));
             }
             return Ok(Some(self.target.visible_of(&new)));

@@ -471,7 +471,7 @@ impl PointChange {
             None => session.write(target.version, &mut writes, wait).await?,
         };
         if let Some(refusal) = refusal {
-            let report = target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+            let report = target.duplicate_error(&refusal, &session.state(), session.settings.format());
             return Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")));
         }
         Ok(Some(returned))

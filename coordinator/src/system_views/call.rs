@@ -1,6 +1,6 @@
 //! Functions that the catalog answers, by name. The table of names, argument types and results is in `functions::library::catalog_information`.
 //!
-//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (views, triggers, rules,
+//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (triggers, rules,
 //! comments) answer NULL to whatever is asked of them.
 
 mod privileges;
@@ -15,7 +15,7 @@ use common::sqlstate::SqlState;
 
 use super::context::SystemContext;
 use super::objects::{self, ListedIndex};
-use super::{definition_text, definitions, names, pg_type, roles, rows};
+use super::{definition_text, definitions, names, pg_type, roles, rows, view_text};
 
 /// Answers a function.
 pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result<Datum, Report> {
@@ -43,6 +43,7 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
             Ok(if standing.is_called { Datum::Int8(standing.last) } else { Datum::Null })
         }
         "pg_get_indexdef" => index_definition(system, &args),
+        "pg_get_viewdef" => view_definition(system, &args),
         "pg_get_constraintdef" => constraint_definition(system, &args),
         "pg_get_serial_sequence" => serial_sequence(system, &args),
         "pg_get_function_arguments" | "pg_get_function_identity_arguments" => Ok(text(rows::functions::arguments(Oid(args.oid(0)?)))),
@@ -77,8 +78,7 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
 fn is_about_absent_objects(name: &str) -> bool {
     matches!(
         name,
-        "pg_get_viewdef"
-            | "pg_get_partkeydef"
+        "pg_get_partkeydef"
             | "pg_get_partition_constraintdef"
             | "pg_get_statisticsobjdef"
             | "pg_get_statisticsobjdef_columns"
@@ -175,6 +175,11 @@ fn index_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datu
     }
     // PostgreSQL answers an empty text for a column that the index has not.
     Ok(Datum::Text(definition_text::index_column(&index, number).unwrap_or_default()))
+}
+
+fn view_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum, Report> {
+    let view = exists(system, args)?.and_then(|oid| system.catalog.view(oid));
+    Ok(text(view.map(|view| view_text::definition(system, &view.query))))
 }
 
 /// A constraint by oid.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use catalog::objects::{Column, Enforcement, Generated, Index, IndexColumn, IndexState, Sequence, Table, UniqueConstraint};
+use catalog::objects::{Column, Enforcement, Generated, Index, IndexColumn, IndexState, Sequence, Table, UniqueConstraint, View};
 use catalog::state::CatalogState;
 use common::ids::{Oid, RelationId};
 use common::types::{Scalar, SqlType};
@@ -45,15 +45,25 @@ pub(super) enum Listed<'a> {
     Table(&'a Table),
     Index(ListedIndex<'a>),
     Sequence(&'a Sequence),
+    View(&'a View),
     System(&'static SystemRelation),
 }
 
 impl Listed<'_> {
+    pub(super) fn is_view(&self) -> bool {
+        match self {
+            Self::View(_) => true,
+            Self::System(relation) => relation.is_view,
+            Self::Table(_) | Self::Index(_) | Self::Sequence(_) => false,
+        }
+    }
+
     pub(super) fn oid(&self) -> Oid {
         match self {
             Self::Table(table) => table.oid,
             Self::Index(index) => index.oid,
             Self::Sequence(sequence) => sequence.oid,
+            Self::View(view) => view.oid,
             Self::System(relation) => relation.oid,
         }
     }
@@ -63,6 +73,7 @@ impl Listed<'_> {
             Self::Table(table) => &table.name,
             Self::Index(index) => index.name,
             Self::Sequence(sequence) => &sequence.name,
+            Self::View(view) => &view.name,
             Self::System(relation) => relation.name,
         }
     }
@@ -72,6 +83,7 @@ impl Listed<'_> {
             Self::Table(table) => table.schema,
             Self::Index(index) => index.schema,
             Self::Sequence(sequence) => sequence.schema,
+            Self::View(view) => view.schema,
             Self::System(relation) => relation.schema.oid,
         }
     }
@@ -84,6 +96,7 @@ pub(super) fn all(state: &CatalogState) -> Vec<Listed<'_>> {
         listed.push(Listed::Table(table));
         listed.extend(indexes_of(state, table).map(Listed::Index));
     }
+    listed.extend(state.views().map(|v| Listed::View(v)));
     listed.extend(state.sequences().map(|s| Listed::Sequence(s)));
     listed
 }
@@ -111,6 +124,9 @@ pub(super) fn by_oid(state: &CatalogState, oid: Oid) -> Option<(String, Oid)> {
     }
     if let Some(index) = state.index(oid) {
         return Some((index.name.clone(), index.schema));
+    }
+    if let Some(view) = state.view(oid) {
+        return Some((view.name.clone(), view.schema));
     }
     if let Some(sequence) = state.sequence(oid) {
         return Some((sequence.name.clone(), sequence.schema));
@@ -172,6 +188,12 @@ pub(super) fn columns<'a>(listed: &'a Listed<'_>) -> Vec<ListedColumn<'a>> {
             let columns = relation.columns.iter().zip(1..);
             columns
                 .map(|(c, attnum)| ListedColumn { attnum, name: c.name, ty: c.ty, not_null: c.not_null, default: None, generated: None })
+                .collect()
+        }
+        Listed::View(view) => {
+            let columns = view.columns.iter().zip(1..);
+            columns
+                .map(|((name, ty), attnum)| ListedColumn { attnum, name, ty: *ty, not_null: false, default: None, generated: None })
                 .collect()
         }
         Listed::Sequence(_) => {

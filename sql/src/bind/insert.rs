@@ -68,6 +68,7 @@ impl Binder<'_> {
         let info = self.relation(name)?;
         match info.kind {
             RelationKind::Table => Ok(info),
+            RelationKind::View => Err(BindError::unsupported(format!("changing rows through the view \"{}\"", info.name))),
             RelationKind::Sequence => Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change sequence \"{}\"", info.name))),
             RelationKind::SystemView => {
                 Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name)))

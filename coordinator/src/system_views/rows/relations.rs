@@ -10,6 +10,7 @@ use super::super::definitions::{self, PG_CATALOG};
 use super::super::objects::{self, Listed, ListedIndex};
 use super::super::pg_type;
 use super::super::roles::{OWNER, OWNER_OID};
+use super::super::view_text;
 use super::{FALSE, NONE, NULL, Reading, Row, TRUE, count, int2s, oid, text};
 
 /// PostgreSQL's oid of the access method heap.
@@ -61,6 +62,16 @@ fn class_of(listed: &Listed<'_>) -> Class {
             replica_identity: "n",
             options: options(index.options),
         },
+        Listed::View(view) => Class {
+            access_method: NONE,
+            filenode: NONE,
+            has_index: false,
+            kind: "v",
+            columns: view.columns.len(),
+            checks: 0,
+            replica_identity: "n",
+            options: options(&view.options),
+        },
         Listed::Sequence(sequence) => Class {
             access_method: NONE,
             filenode: oid(sequence.oid),
@@ -106,12 +117,12 @@ fn class_row(listed: &Listed<'_>) -> Row {
         text(class.kind),
         count(class.columns),
         count(class.checks),
-        FALSE, // relhasrules
-        FALSE, // relhastriggers
-        FALSE, // relhassubclass
-        FALSE, // relrowsecurity
-        FALSE, // relforcerowsecurity
-        TRUE,  // relispopulated
+        Datum::Bool(class.kind == "v"), // relhasrules
+        FALSE,                          // relhastriggers
+        FALSE,                          // relhassubclass
+        FALSE,                          // relrowsecurity
+        FALSE,                          // relforcerowsecurity
+        TRUE,                           // relispopulated
         text(class.replica_identity),
         FALSE, // relispartition
         NONE,  // relrewrite
@@ -144,6 +155,12 @@ pub(super) fn pg_attribute(reading: &Reading<'_>) -> Vec<Row> {
                         generated: column.generated.filter(|_| !column.dropped),
                     };
                     rows.push(attribute(table.oid, &column.name, column.ty, column.attnum, shape));
+                }
+            }
+            Listed::View(view) => {
+                for ((name, ty), attnum) in view.columns.iter().zip(1..) {
+                    let shape = Attribute { not_null: false, has_default: false, dropped: false, generated: None };
+                    rows.push(attribute(view.oid, name, *ty, attnum, shape));
                 }
             }
             Listed::Sequence(sequence) => {
@@ -237,10 +254,15 @@ pub(super) fn pg_tables(reading: &Reading<'_>) -> Vec<Row> {
     rows
 }
 
-/// The system's views; their rows are computed, so that they have no definition in SQL.
-pub(super) fn pg_views(_: &Reading<'_>) -> Vec<Row> {
-    let views = definitions::all().iter().filter(|relation| relation.is_view);
-    views.map(|relation| vec![text(relation.schema.name), text(relation.name), text(OWNER), NULL]).collect()
+/// The rows of the system's views are computed, so that they have no definition in SQL.
+pub(super) fn pg_views(reading: &Reading<'_>) -> Vec<Row> {
+    let system = definitions::all().iter().filter(|relation| relation.is_view);
+    let system = system.map(|relation| vec![text(relation.schema.name), text(relation.name), text(OWNER), NULL]);
+    let users = reading.catalog.views().map(|view| {
+        let definition = view_text::definition(reading.system, &view.query);
+        vec![reading.schema(view.schema), text(&view.name), text(OWNER), text(definition)]
+    });
+    system.chain(users).collect()
 }
 
 pub(super) fn pg_indexes(reading: &Reading<'_>) -> Vec<Row> {

@@ -154,7 +154,7 @@ pub(super) fn column_privileges(reading: &Reading<'_>) -> Vec<Row> {
 pub(super) fn element_types(reading: &Reading<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for listed in relations(reading) {
-        let kind = if matches!(listed, Listed::System(relation) if relation.is_view) { "VIEW" } else { "TABLE" };
+        let kind = if listed.is_view() { "VIEW" } else { "TABLE" };
         for column in objects::columns(&listed).into_iter().filter(|c| c.ty.is_array) {
             let element = column.ty.element();
             let number = text(column.attnum.to_string());
