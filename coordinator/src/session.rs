@@ -17,12 +17,14 @@ use parking_lot::Mutex;
 use sql::parse::ParsedStatement;
 
 use crate::coordinator::{ConnectedSession, Coordinator};
-use crate::execute::transaction_control;
+use crate::execute::{read_only, transaction_control};
+use crate::isolation::Modes;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::sequences::SequenceMemory;
 use crate::settings::Settings;
-use crate::transaction::TransactionBlock;
+use crate::settings_scope::SettingsScope;
+use crate::transaction_block::TransactionBlock;
 
 /// Statements that a session may hold prepared.
 pub const PREPARED_MAX: usize = 10_000;
@@ -38,6 +40,8 @@ pub struct Session {
     /// SQL PREPARE and the protocol's Parse share one name space, as in PostgreSQL.
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub transaction: TransactionBlock,
+    /// What the end of the block, or of a savepoint, does to the settings.
+    pub settings_scope: SettingsScope,
     /// The newest commit of this session: what `index_freshness = 'session'` must see.
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
@@ -57,6 +61,7 @@ impl Session {
             settings,
             prepared: HashMap::new(),
             transaction: TransactionBlock::default(),
+            settings_scope: SettingsScope::default(),
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
             observed_plan: None,
@@ -81,11 +86,69 @@ impl Session {
     pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
         self.refuse_in_failed_block(&prepared.statement)?;
         let current = self.refreshed(prepared)?;
-        let result = crate::execute::execute(self, &current, parameters).await;
-        if result.is_err() {
-            self.transaction.statement_failed();
+        let kind = transaction_control::StatementKind::of(&current.bound.statement);
+        // A statement by itself that keeps a snapshot, or whose reads are validated, is a block of one statement.
+        let is_alone = kind.queries() && self.settings.default_modes().isolation.keeps_snapshot() && self.open_block(true);
+        let result = match read_only::check(self, &current.bound.statement) {
+            Ok(()) => self.run(&current, parameters, kind).await,
+            Err(refused) => Err(refused),
+        };
+        match result {
+            Ok(result) if is_alone && !result.goes_on() => {
+                transaction_control::end_implicit(self, true).await?;
+                Ok(result)
+            }
+            Ok(result) => Ok(result),
+            Err(error) => {
+                self.transaction.statement_failed();
+                Err(error)
+            }
         }
-        result
+    }
+
+    async fn run(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Datum>,
+        kind: transaction_control::StatementKind,
+    ) -> Result<StatementResult, Report> {
+        if kind.queries() {
+            let coordinator = Arc::clone(&self.coordinator);
+            self.transaction.begin_query(&coordinator).await?;
+        }
+        crate::execute::execute(self, prepared, parameters).await
+    }
+
+    /// Opens a block, unless there is one; answers whether it did.
+    pub fn open_block(&mut self, implicit: bool) -> bool {
+        let now = self.coordinator.clock.unix_micros();
+        let opened = self.transaction.open(now, implicit, self.settings.default_modes());
+        if opened {
+            self.settings_scope.begin();
+        }
+        opened
+    }
+
+    /// The modes of the transaction, or those that the next one will have.
+    pub fn modes(&self) -> Modes {
+        self.transaction.modes().unwrap_or_else(|| self.settings.default_modes())
+    }
+
+    /// Changes settings, for the session or (`local`) for what is left of the block.
+    pub fn change_settings(&mut self, local: bool, change: impl Fn(&mut Settings) -> Result<(), Report>) -> Result<(), Report> {
+        self.settings_scope.change(&mut self.settings, local, change)
+    }
+
+    /// The value that SHOW prints.
+    pub fn show(&self, name: &str) -> Result<String, Report> {
+        let modes = self.modes();
+        let on_off = |on: bool| Ok(if on { "on" } else { "off" }.to_owned());
+        match name.to_ascii_lowercase().as_str() {
+            "transaction_isolation" => Ok(modes.isolation.name().to_owned()),
+            "transaction_read_only" => on_off(modes.read_only),
+            "transaction_deferrable" => on_off(modes.deferrable),
+            _ => self.settings.show(name),
+        }
     }
 
     /// 25P02 for anything but the end of a block that has failed.
