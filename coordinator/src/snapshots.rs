@@ -63,9 +63,9 @@ pub async fn tell_oldest(coordinator: Arc<Coordinator>, stop: CancellationToken)
     let node = format!("coordinator-{}", coordinator.options.name);
     while stop.run_until_cancelled(tokio::time::sleep(EXCHANGE)).await.is_some() {
         let oldest = coordinator.snapshots.oldest().unwrap_or(Timestamp::MAX);
-        match stop.run_until_cancelled(coordinator.catalog.oldest_snapshot(node.clone(), oldest)).await {
-            Some(Err(error)) => tracing::debug!(%error, "the oldest snapshot could not be told"),
-            Some(Ok(_)) | None => {}
+        let told = stop.run_until_cancelled(coordinator.catalog.oldest_snapshot(node.clone(), oldest)).await;
+        if let Some(Err(error)) = told {
+            tracing::debug!(%error, "the oldest snapshot could not be told");
         }
     }
 }

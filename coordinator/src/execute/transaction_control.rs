@@ -189,7 +189,8 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<Stateme
     } else if !session.transaction.is_explicit() {
         session.notices.push(Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"));
     }
-    let modes = session.modes();
+    // A block that has failed has lost its modes, as in PostgreSQL.
+    let modes = if session.transaction.is_failed() { session.settings.default_modes() } else { session.modes() };
     let committed = end_block(session, commit).await?;
     if chain {
         chain_block(session, modes)?;
