@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::coordinator::Coordinator;
 use crate::schema_changes::tend_schema_changes;
+use crate::snapshots::tell_oldest;
 use crate::transaction::keep_transactions_alive;
 
 /// A client has this long to say who it is.
@@ -44,6 +45,7 @@ impl Coordinator {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let keeping = common::tasks::spawn("keep_alive", keep_transactions_alive(Arc::clone(&self), stop.clone()));
         let tending = common::tasks::spawn("schema_changes", tend_schema_changes(Arc::clone(&self), stop.clone()));
+        common::tasks::spawn("oldest_snapshot", tell_oldest(Arc::clone(&self), stop.clone()));
         let clients = TaskTracker::new();
         let starting = Arc::new(Semaphore::new(STARTING_MAX));
         loop {

@@ -19,5 +19,6 @@ pub mod object_syntax;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;
+mod transaction_syntax;
 
 pub use bind::{bind, bind_expression, find_relation, ident_name};

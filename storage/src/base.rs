@@ -44,6 +44,8 @@ pub(crate) struct BaseView {
     pub(crate) versions: ReadOnlyTable<VersionKey, &'static [u8]>,
     /// No version is newer.
     pub(crate) newest: Timestamp,
+    /// There are tagged versions.
+    pub(crate) has_tags: bool,
 }
 
 impl std::fmt::Debug for BaseView {
@@ -148,7 +150,9 @@ impl Base {
         let versions = transaction.open_table(VERSIONS).map_err(StorageError::base(group))?;
         let state = transaction.open_table(STATE).map_err(StorageError::base(group))?;
         let newest = state.get(NEWEST).map_err(StorageError::base(group))?.map_or(0, |value| value.value());
-        Ok(BaseView { group, versions, newest: Timestamp(newest) })
+        let tagged = transaction.open_table(TAGGED).map_err(StorageError::base(group))?;
+        let has_tags = !tagged.is_empty().map_err(StorageError::base(group))?;
+        Ok(BaseView { group, versions, newest: Timestamp(newest), has_tags })
     }
 
     /// Reads what recovery needs.

@@ -166,7 +166,9 @@ impl Shared {
         self.transactions.apply(record, end);
         let newest = match record {
             Record::Write { at, .. } => at.0,
-            Record::Provisional { transaction, at, .. } | Record::Prepare { transaction, at, .. } => at.0.max(transaction.0),
+            Record::Provisional { transaction, at, .. }
+            | Record::Prepare { transaction, at, .. }
+            | Record::Undo { transaction, at, .. } => at.0.max(transaction.0),
             Record::Decide { transaction, outcome } => outcome.map_or(0, |at| at.0).max(transaction.0),
             Record::Metadata { .. } | Record::DropRange { .. } => 0,
         };
@@ -190,7 +192,7 @@ impl Shared {
                 let hi = hi.as_ref().map(|hi| Bytes::copy_from_slice(hi));
                 layers.active.drop_range(Dropped { relation: *relation, lo: Bytes::copy_from_slice(lo), hi })
             }
-            Record::Prepare { .. } | Record::Decide { .. } => 0,
+            Record::Prepare { .. } | Record::Decide { .. } | Record::Undo { .. } => 0,
         };
         self.active_bytes.fetch_add(grown, Ordering::AcqRel);
     }
@@ -402,6 +404,11 @@ impl Engine {
     /// Says that no reader has, or will have, a snapshot below `at`: versions that only such ones see may go. It never moves back.
     pub fn set_oldest_snapshot(&self, at: Timestamp) {
         self.shared.oldest_snapshot.fetch_max(at.0, Ordering::AcqRel);
+    }
+
+    /// What [`Self::set_oldest_snapshot`] said last.
+    pub fn oldest_snapshot(&self) -> Timestamp {
+        Timestamp(self.shared.oldest_snapshot.load(Ordering::Acquire))
     }
 
     /// Folds everything into the bases now.

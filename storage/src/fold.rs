@@ -20,7 +20,7 @@ use redb::{AccessGuard, Range, ReadableTable, Table, WriteTransaction};
 use crate::base::{self, APPLIED, Base, BaseView, METADATA, NEWEST, STALE, STATE, TAGGED, VERSIONS};
 use crate::error::StorageError;
 use crate::memtable::Memtable;
-use crate::transactions::{Entry, TransactionTable};
+use crate::transactions::{State, TransactionTable};
 use crate::version::{Content, VersionKey};
 
 /// Rows that one transaction of the base takes.
@@ -209,10 +209,13 @@ impl Rules<'_> {
         let Some(transaction) = version.tag else {
             return Fate::Committed(version.written);
         };
-        match self.transactions.entry(transaction) {
-            Some(Entry::Committed { at, decided }) if decided <= self.position => Fate::Committed(at),
-            Some(Entry::Aborted { decided }) if decided <= self.position => Fate::Aborted,
-            _ => Fate::Undecided,
+        let Some(entry) = self.transactions.entry(transaction) else { return Fate::Undecided };
+        let is_undone = entry.undone.span_of(version.written).is_some_and(|span| span.noted <= self.position);
+        match entry.state {
+            State::Aborted { decided } if decided <= self.position => Fate::Aborted,
+            State::Open | State::Prepared { .. } | State::Committed { .. } if is_undone => Fate::Aborted,
+            State::Committed { at, decided } if decided <= self.position => Fate::Committed(at),
+            State::Open | State::Prepared { .. } | State::Committed { .. } | State::Aborted { .. } => Fate::Undecided,
         }
     }
 }

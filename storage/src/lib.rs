@@ -16,8 +16,9 @@
 //!
 //! # What readers see
 //!
-//! At snapshot `at`, with own transaction `own`: the newest version that is committed at or below `at`; or a tagged version of `own` whose
-//! writing timestamp is at or below `at` (so that a statement does not see its own writes). A tagged version of another transaction: committed, at its
+//! At snapshot `at`, with own writes `own`: the newest version that is committed at or below `at`; or a tagged version of the own transaction whose
+//! writing timestamp is at or below `own.up_to` (so that a statement does not see what it writes itself, and a snapshot that is older than the
+//! transaction's writes hides none of them). What [`Record::Undo`] has undone is no version at all. A tagged version of another transaction: committed, at its
 //! commit timestamp; aborted or open, skipped; prepared at or below `at`, the read answers [`ReadOutcome::Undecided`] and the caller waits; prepared above `at`, skipped.
 //!
 //! All calls block (they are short, scans excepted); nothing here is async.

@@ -28,6 +28,7 @@ mod sizes;
 mod storage_cleanup;
 mod tasks;
 mod transactions;
+mod validation;
 pub mod worker;
 mod writers;
 mod writes;

@@ -12,7 +12,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use common::columns::BatchBuilder;
 use common::error::{Report, SqlError};
-use common::ids::{GroupId, RelationId, Timestamp, TransactionId};
+use common::ids::{GroupId, OwnWrites, RelationId, Timestamp, TransactionId};
 use common::row::{Field as StoredField, RowError, RowReader};
 use common::types::Scalar;
 use datafusion::error::DataFusionError;
@@ -130,7 +130,7 @@ struct Scan {
     at: ReadAt,
     /// Where it reads, once all that it must see is there.
     settled: Option<Timestamp>,
-    own: Option<TransactionId>,
+    own: Option<OwnWrites>,
     reverse: bool,
     remaining: usize,
     columns: Columns,
@@ -141,7 +141,7 @@ struct Scan {
 impl Scan {
     async fn next(mut self: Box<Self>) -> Result<Option<(RecordBatch, Box<Self>)>> {
         if self.settled.is_none() {
-            self.settled = Some(self.core.settle(self.at).await);
+            self.settled = Some(self.core.settle(self.at).await?);
         }
         loop {
             if self.places.is_empty() || self.remaining == 0 {
@@ -223,7 +223,7 @@ struct Visit<'a> {
     view: &'a View,
     table: RelationId,
     at: Timestamp,
-    own: Option<TransactionId>,
+    own: Option<OwnWrites>,
     limit: usize,
     columns: &'a mut Columns,
     last: &'a mut Vec<u8>,
@@ -280,7 +280,7 @@ impl Visit<'_> {
 }
 
 /// The table key in an entry's value, without a copy.
-fn stored_key(entry: &[u8]) -> Result<&[u8]> {
+pub(crate) fn stored_key(entry: &[u8]) -> Result<&[u8]> {
     match RowReader::new(entry)?.next_field(Scalar::Bytea.into())? {
         Some(StoredField::Bytea(key)) => Ok(key),
         _ => Err(RowError::Malformed("index entry without a table key").into()),

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{GroupId, Timestamp, TransactionId};
+use common::ids::{GroupId, OwnWrites, Timestamp, TransactionId};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, LockRequest, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote,
-    WriteOutcome, WriteRequest,
+    CommitRequest, CommitResponse, FoundRow, LockRequest, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, UndoRequest,
+    Validation, Vote, WriteRequest, WriteResponse,
 };
 use storage::{Frame, ReadOutcome, Record, TransactionState};
 use tokio::sync::OwnedMutexGuard;
@@ -39,7 +39,7 @@ impl Core {
     pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<Option<FoundRow>>> {
         let state = self.state(request.catalog_version).await?;
         self.check(&state, request.relation, request.partition)?;
-        let (participant, _turn) = self.turn(request.transaction).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
         let mut keys: Vec<_> = request.keys.iter().map(|key| LockKey { relation: request.relation, key: key.clone() }).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -57,7 +57,7 @@ impl Core {
         for key in &request.keys {
             rows.push(loop {
                 let view = self.engine.view(request.partition.group);
-                match view.get(request.relation, key, Timestamp::MAX, Some(request.transaction))? {
+                match view.get(request.relation, key, Timestamp::MAX, Some(OwnWrites::all(request.transaction)))? {
                     ReadOutcome::Missing => break None,
                     ReadOutcome::Row { version, value } => break Some(FoundRow { version, row: value }),
                     ReadOutcome::Undecided(transaction) => self.resolve(transaction).await?,
@@ -68,28 +68,55 @@ impl Core {
     }
 
     /// See [`rpc::worker_api::WorkerApi::write`].
-    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome> {
-        let (participant, _turn) = self.turn(request.transaction).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.partitions, request.wait).await? {
-            Planned::Refused(outcome) => return Ok(outcome),
+    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteResponse> {
+        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
+        if request.undos < participant.undos() {
+            return Err(WorkerError::Undone(request.transaction));
+        }
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.partitions, request.wait).await? {
+            Planned::Refused(outcome) => return Ok(WriteResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
-        if !plan.is_empty() {
-            participant.set_written();
-            let frame = provisional(&participant, plan);
-            self.pipeline.submit(Job::stamped(frame).buffered()).await?;
+        if plan.is_empty() {
+            return Ok(WriteResponse::Written(Timestamp::MIN));
         }
-        Ok(WriteOutcome::Done)
+        participant.set_written();
+        if request.is_serializable {
+            participant.remember(&plan);
+        }
+        let sizes = std::mem::take(&mut plan.sizes);
+        let at = self.pipeline.submit(Job::stamped(provisional(&participant, plan)).buffered()).await?;
+        participant.add_sizes(at, sizes);
+        Ok(WriteResponse::Written(at))
+    }
+
+    /// See [`rpc::worker_api::WorkerApi::undo`].
+    ///
+    /// The record is not synced: what it voids is not either, and a vote or commit, which comes behind it in the log, syncs both.
+    pub(crate) async fn undo(self: &Arc<Self>, request: UndoRequest) -> Result<Timestamp> {
+        let UndoRequest { transaction, after, undos, is_known } = request;
+        let (participant, _turn) = self.turn(transaction, is_known).await?;
+        if undos <= participant.undos() {
+            return Err(WorkerError::Undone(transaction));
+        }
+        participant.set_undone(after, undos);
+        if !participant.has_written() {
+            return Ok(after);
+        }
+        let frame = vec![(TRANSACTIONS_GROUP, Record::Undo { transaction, after, at: STAMP })];
+        Ok(self.pipeline.submit(Job::stamped(frame).buffered()).await?)
     }
 
     /// See [`rpc::worker_api::WorkerApi::commit`].
     pub(crate) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
         let Some(id) = request.transaction else { return self.commit_statement(request).await };
-        let (participant, _turn) = self.turn(id).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
+        let (participant, _turn) = self.turn(id, request.is_known).await?;
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
+        self.validate_for(&participant, request.validation, &plan).await?;
+        participant.add_sizes(Timestamp::MAX, std::mem::take(&mut plan.sizes));
         let frame = if participant.has_written() {
             let mut frame = provisional(&participant, plan);
             frame.push((TRANSACTIONS_GROUP, Record::Decide { transaction: id, outcome: Some(STAMP) }));
@@ -99,7 +126,6 @@ impl Core {
             self.participants.end(&participant, Outcome::Committed(at));
             return Ok(CommitResponse::Committed(at));
         } else {
-            participant.add_sizes(plan.sizes.clone());
             plan.frame(|changes| Record::Write { at: STAMP, changes })
         };
         participant.set_phase(Phase::Busy);
@@ -130,11 +156,13 @@ impl Core {
 
     /// See [`rpc::worker_api::WorkerApi::prepare`].
     pub(crate) async fn prepare(self: &Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse> {
-        let (participant, _turn) = self.turn(request.transaction).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
+        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(PrepareResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
+        self.validate_for(&participant, request.validation, &plan).await?;
+        participant.add_sizes(Timestamp::MAX, std::mem::take(&mut plan.sizes));
         let mut frame = provisional(&participant, plan);
         let (transaction, participants) = (request.transaction, request.participants);
         participant.set_participants(participants.clone());
@@ -293,6 +321,7 @@ impl Core {
                         }
                     }
                     participant.keep(held);
+                    participant.keep_entered(self.validator.enter_recovered(recovered.id));
                     participant.set_written();
                     participant.set_participants(participants);
                     participant.set_phase(Phase::Prepared(at));
@@ -310,8 +339,12 @@ impl Core {
         !matches!(self.engine.transaction_state(id), TransactionState::Committed(_) | TransactionState::Aborted)
     }
 
-    /// The participant of a call, which runs alone until the guard goes.
-    async fn turn(&self, id: TransactionId) -> Result<Turn> {
+    /// The participant of a call, which runs alone until the guard goes. A transaction `is_known` to have been here and is not here any more
+    /// has lost its locks, and maybe writes: it can only be aborted.
+    async fn turn(&self, id: TransactionId, is_known: bool) -> Result<Turn> {
+        if is_known && self.participants.get(id).is_none() {
+            return Err(WorkerError::TransactionEnded(id));
+        }
         let participant = self.participants.enter(id, self.clock.monotonic(), || self.is_undecided(id))?;
         let turn = Arc::clone(&participant.turn).lock_owned().await;
         let phase = participant.not_busy().await;
@@ -337,6 +370,15 @@ impl Core {
         let planned = unless_aborted(participant, plan(self, state, writes, Some(participant.id), &mut held, wait)).await;
         participant.keep(held);
         planned
+    }
+
+    /// Validates the commit or vote of a serializable transaction; see [`crate::validation`].
+    async fn validate_for(self: &Arc<Self>, participant: &Participant, validation: Option<Validation>, plan: &Plan) -> Result<()> {
+        let Some(validation) = validation else { return Ok(()) };
+        let mut writes = participant.written();
+        plan.add_keys(&mut writes);
+        participant.keep_entered(self.validate(participant.id, validation, writes).await?);
+        Ok(())
     }
 
     /// Puts the end of a participant into the log, and lets go of it once it is applied. The caller has its turn.
@@ -368,8 +410,7 @@ impl Core {
 }
 
 /// A transaction's changes before its end.
-fn provisional(participant: &Participant, mut plan: Plan) -> Frame {
-    participant.add_sizes(std::mem::take(&mut plan.sizes));
+fn provisional(participant: &Participant, plan: Plan) -> Frame {
     plan.frame(|changes| Record::Provisional { transaction: participant.id, at: STAMP, changes })
 }
 

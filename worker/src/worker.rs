@@ -14,7 +14,8 @@ use rpc::catalog_api::{CatalogApi, RegisterRequest};
 use rpc::directory::WorkerDirectory;
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag, LockRequest,
-    Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, Vote, WorkerApi, WriteOutcome, WriteRequest,
+    Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote, WorkerApi, WriteOutcome,
+    WriteRequest, WriteResponse,
 };
 use storage::{Engine, EngineOptions, Record};
 use tokio::task::JoinHandle;
@@ -83,6 +84,7 @@ impl Worker {
             locks,
             writers: Arc::default(),
             participants,
+            validator: Arc::default(),
             sizes: Sizes::default(),
             feeds: Feeds::default(),
             marks: Marks::default(),
@@ -162,8 +164,12 @@ impl WorkerApi for Worker {
         Ok(self.core.lock(request).await?)
     }
 
-    async fn write(&self, request: WriteRequest) -> Answer<WriteOutcome> {
+    async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {
         Ok(self.core.write(request).await?)
+    }
+
+    async fn undo(&self, request: UndoRequest) -> Answer<Timestamp> {
+        Ok(self.core.undo(request).await?)
     }
 
     async fn commit(&self, request: CommitRequest) -> Answer<CommitResponse> {

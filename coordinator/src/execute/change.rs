@@ -26,6 +26,7 @@ use sql::bound::{BoundDelete, BoundReturning, BoundUpdate};
 use crate::execute::insert::{WRITE_SET_BYTES_MAX, finished};
 use crate::execute::query::{run_plan, statement_context};
 use crate::execute::returning::Returning;
+use crate::isolation::concurrent_change;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::session::Session;
@@ -105,7 +106,7 @@ impl<'a> Change<'a> {
         for _ in 0..ATTEMPTS_MAX {
             let mut context = statement_context(session, &prepared.view).await?;
             if let Some(own) = &own {
-                Arc::make_mut(&mut context).read.own = Some(own.id());
+                Arc::make_mut(&mut context).read.own = Some(own.own_writes());
             }
             let rows = self.find(session, prepared, &context, parameters).await?;
             if rows.is_empty() {
@@ -115,6 +116,7 @@ impl<'a> Change<'a> {
                 return Ok(finished(format!("{verb} 0"), prepared, self.returning.is_some(), Vec::new()));
             }
             let wait = session.lock_wait();
+            let keeps_snapshot = session.transaction.snapshot().is_some();
             let transaction = match session.transaction.transaction(&coordinator).await? {
                 Some(transaction) => transaction,
                 None => {
@@ -126,9 +128,11 @@ impl<'a> Change<'a> {
             };
             let keys = rows.iter().map(|r| r.key.clone()).collect();
             let locked = lock_rows(transaction, &self.target, keys, wait).await?;
-            let unchanged = rows.iter().zip(&locked).all(|(row, found)| found.as_ref().is_some_and(|f| f.version == row.version));
-            if !unchanged {
-                continue;
+            let is_changed = |(row, found): &(&Found, &Option<FoundRow>)| found.as_ref().is_none_or(|f| f.version != row.version);
+            match rows.iter().zip(&locked).find(is_changed) {
+                Some((_, found)) if keeps_snapshot => return Err(concurrent_change(found.is_none())),
+                Some(_) => continue,
+                None => {}
             }
             let count = rows.len();
             let mut writes = WriteSet::default();
@@ -136,7 +140,7 @@ impl<'a> Change<'a> {
             self.commit(session, own, &mut writes).await?;
             return Ok(finished(format!("{verb} {count}"), prepared, self.returning.is_some(), returned));
         }
-        Err(Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+        Err(concurrent_change(false))
     }
 
     async fn find(
@@ -274,7 +278,7 @@ pub async fn lock_keys(
     }
     let mut calls = Vec::new();
     for ((worker, _), (partition, places)) in by_partition {
-        transaction.touch(worker);
+        let known = transaction.touch(worker);
         let api = transaction.coordinator().worker(worker)?;
         let base = LockRequest {
             catalog_version: version,
@@ -283,6 +287,7 @@ pub async fn lock_keys(
             partition,
             keys: Vec::new(),
             wait,
+            is_known: known.get(),
         };
         let keys = &keys;
         calls.push(async move {
@@ -291,6 +296,7 @@ pub async fn lock_keys(
                 let request = LockRequest { keys: chunk.iter().map(|&i| keys[i].clone()).collect(), ..base.clone() };
                 out.extend(chunk.iter().copied().zip(api.lock(request).await?));
             }
+            known.set();
             Ok::<_, Report>(out)
         });
     }

@@ -8,7 +8,7 @@ use crate::catalog_api::{RegisterRequest, SequenceCall};
 use crate::error::RpcError;
 use crate::worker_api::{
     CommitRequest, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, LockRequest, Outcome, PartitionRef, PrepareRequest,
-    RangeRequest, ReadContext, WriteRequest,
+    RangeRequest, ReadContext, UndoRequest, WriteRequest,
 };
 
 /// A request with one answer.
@@ -32,6 +32,7 @@ pub(crate) enum WorkerCall {
     Range(RangeRequest),
     Lock(LockRequest),
     Write(WriteRequest),
+    Undo(UndoRequest),
     Commit(CommitRequest),
     Prepare(PrepareRequest),
     Decide(TransactionId, Outcome),

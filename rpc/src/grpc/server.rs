@@ -134,6 +134,7 @@ async fn call_worker(worker: &dyn WorkerApi, call: WorkerCall) -> Envelope {
         WorkerCall::Range(request) => answered(worker.range(request).await),
         WorkerCall::Lock(request) => answered(worker.lock(request).await),
         WorkerCall::Write(request) => answered(worker.write(request).await),
+        WorkerCall::Undo(request) => answered(worker.undo(request).await),
         WorkerCall::Commit(request) => answered(worker.commit(request).await),
         WorkerCall::Prepare(request) => answered(worker.prepare(request).await),
         WorkerCall::Decide(transaction, outcome) => answered(worker.decide(transaction, outcome).await),

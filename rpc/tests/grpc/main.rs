@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{CatalogVersion, Epoch, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, Epoch, GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use fakes::{FakeCatalog, FakeWorker, batch, failure};
 use futures::StreamExt;
@@ -18,7 +18,7 @@ use rpc::grpc::{CatalogClient, WorkerClient, serve};
 use rpc::worker_api::{
     CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockRequest,
     LockWait, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest, PrepareResponse, RangeRequest, ReadAt, ReadContext,
-    RowWrite, Vote, WorkerApi, WriteOutcome, WriteRequest,
+    RowWrite, UndoRequest, Vote, WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ impl Node {
 
 const PARTITION: PartitionRef = PartitionRef { id: PartitionId(7), epoch: Epoch(2), group: GroupId(1) };
 const CONTEXT: ReadContext =
-    ReadContext { catalog_version: CatalogVersion(5), at: ReadAt::Snapshot(Timestamp(99)), own: Some(TransactionId(4)) };
+    ReadContext { catalog_version: CatalogVersion(5), at: ReadAt::Snapshot(Timestamp(99)), own: Some(OwnWrites::all(TransactionId(4))) };
 
 fn fragment(plan: FragmentPlan) -> FragmentRequest {
     FragmentRequest { context: CONTEXT, plan, partitions: vec![PARTITION], output: 1, settings: Bytes::from_static(b"settings") }
@@ -120,21 +120,50 @@ async fn writes_cross_the_network() {
     let (catalog_version, transaction) = (CatalogVersion(5), TransactionId(77));
 
     let keys = vec![Bytes::from_static(b"k")];
-    let lock = LockRequest { catalog_version, transaction, relation: RelationId(8), partition: PARTITION, keys, wait: LockWait::Millis(5) };
+    let lock = LockRequest {
+        catalog_version,
+        transaction,
+        relation: RelationId(8),
+        partition: PARTITION,
+        keys,
+        wait: LockWait::Millis(5),
+        is_known: false,
+    };
     assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![None]);
     worker.assert_last(&lock);
 
-    let write = WriteRequest { catalog_version, transaction, partitions: writes(), wait: LockWait::No };
+    let write = WriteRequest {
+        catalog_version,
+        transaction,
+        partitions: writes(),
+        wait: LockWait::No,
+        is_known: true,
+        undos: 1,
+        is_serializable: false,
+    };
     let duplicate = WriteOutcome::Duplicate { at: (0, 1), constraint: Some(Oid(17000)), existing: Bytes::from_static(b"there") };
-    assert_eq!(client.write(write.clone()).await.unwrap(), duplicate);
+    assert_eq!(client.write(write.clone()).await.unwrap(), WriteResponse::Refused(duplicate.clone()));
     worker.assert_last(&write);
 
-    let commit = CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::Forever };
+    let undo = UndoRequest { transaction, after: Timestamp(12), undos: 2, is_known: true };
+    assert_eq!(client.undo(undo).await.unwrap(), Timestamp(12));
+    worker.assert_last(&undo);
+
+    let commit =
+        CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::Forever, is_known: true, validation: None };
     assert_eq!(client.commit(commit.clone()).await.unwrap(), CommitResponse::Committed(Timestamp(u64::MAX - 1)));
     worker.assert_last(&commit);
 
     let participants = vec![WorkerId(3), WorkerId(4)];
-    let prepare = PrepareRequest { catalog_version, transaction, participants, writes: Vec::new(), wait: LockWait::Forever };
+    let prepare = PrepareRequest {
+        catalog_version,
+        transaction,
+        participants,
+        writes: Vec::new(),
+        wait: LockWait::Forever,
+        is_known: true,
+        validation: None,
+    };
     let refused = PrepareResponse::Refused(WriteOutcome::Changed { at: (1, 2) });
     assert_eq!(client.prepare(prepare.clone()).await.unwrap(), refused);
     worker.assert_last(&prepare);

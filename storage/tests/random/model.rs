@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use common::ids::{GroupId, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{GroupId, OwnWrites, RelationId, Timestamp, TransactionId, WorkerId};
 use proptest::prelude::*;
 use storage::{Change, Engine, Frame, ReadOutcome, Record, ScanEnd, ScanRange, StorageError, TransactionState};
 
@@ -15,6 +15,10 @@ pub(crate) const GROUPS: u32 = 2;
 const RELATIONS: [RelationId; 2] = [RelationId(3), RelationId(u32::MAX)];
 /// How many transactions run at a time.
 const SLOTS: usize = 3;
+
+fn own_writes(id: u64, up_to: u64) -> OwnWrites {
+    OwnWrites { transaction: TransactionId(id), up_to: Timestamp(up_to) }
+}
 
 type Place = (GroupId, RelationId, &'static [u8]);
 
@@ -50,6 +54,7 @@ pub(crate) enum Step {
     Write { rows: Vec<(u8, u8, bool)> },
     Provisional { slot: usize, rows: Vec<(u8, u8, bool)>, buffered: bool },
     Prepare { slot: usize },
+    Undo { slot: usize, back: u64 },
     Decide { slot: usize, commit: bool },
     Forbid,
     Metadata { group: u32 },
@@ -69,6 +74,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => rows().prop_map(|rows| Step::Write { rows }),
         8 => (slot(), rows(), any::<bool>()).prop_map(|(slot, rows, buffered)| Step::Provisional { slot, rows, buffered }),
         3 => slot().prop_map(|slot| Step::Prepare { slot }),
+        3 => (slot(), 0u64..12).prop_map(|(slot, back)| Step::Undo { slot, back }),
         4 => (slot(), prop::bool::weighted(0.7)).prop_map(|(slot, commit)| Step::Decide { slot, commit }),
         1 => Just(Step::Forbid),
         1 => (0..GROUPS).prop_map(|group| Step::Metadata { group }),
@@ -139,6 +145,19 @@ impl Model {
                 self.transactions.insert(id, Transaction::Prepared(at));
                 let participants = vec![WorkerId(7)];
                 Some((vec![(GroupId(1), Record::Prepare { transaction: TransactionId(id), at: Timestamp(at), participants })], true))
+            }
+            Step::Undo { slot, back } => {
+                let id = self.slots[*slot]?;
+                if self.transactions.get(&id) != Some(&Transaction::Open) {
+                    return None;
+                }
+                let after = self.clock.saturating_sub(*back);
+                let at = self.tick();
+                for versions in self.rows.values_mut() {
+                    versions.retain(|version| version.tag != Some(id) || version.written <= after);
+                }
+                let record = Record::Undo { transaction: TransactionId(id), after: Timestamp(after), at: Timestamp(at) };
+                Some((vec![(GroupId(0), record)], false))
             }
             Step::Decide { slot, commit } => {
                 let id = self.slots[*slot].take()?;
@@ -225,7 +244,7 @@ impl Model {
     }
 
     fn check_snapshot(&self, engine: &Engine, at: u64, own: Option<u64>) -> Result<(), String> {
-        let (time, transaction) = (Timestamp(at), own.map(TransactionId));
+        let (time, transaction) = (Timestamp(at), own.map(|id| own_writes(id, at)));
         for (group, relation) in (0..GROUPS).flat_map(|group| RELATIONS.map(|relation| (GroupId(group), relation))) {
             let view = engine.view(group);
             for key in KEYS {
@@ -277,7 +296,7 @@ impl Model {
 
 fn found_scan(engine: &Engine, group: GroupId, range: ScanRange<'_>, at: u64, own: Option<u64>) -> Result<Vec<String>, StorageError> {
     let mut out = Vec::new();
-    let end = engine.view(group).scan(range, Timestamp(at), own.map(TransactionId), &mut |key, version, value| {
+    let end = engine.view(group).scan(range, Timestamp(at), own.map(|id| own_writes(id, at)), &mut |key, version, value| {
         out.push(format!("{key:?}@{version}={:?}", Bytes::copy_from_slice(value)));
         ControlFlow::Continue(())
     })?;

@@ -1,0 +1,66 @@
+//! What a read-only transaction refuses: everything that would change what others see.
+
+use common::error::Report;
+use common::sqlstate::SqlState;
+use sql::bound::BoundStatement;
+use sqlparser::ast::{ObjectType, Statement};
+
+use crate::session::Session;
+
+/// 25006 for a statement that a read-only transaction must not run.
+pub fn check(session: &Session, statement: &BoundStatement) -> Result<(), Report> {
+    if !session.modes().read_only {
+        return Ok(());
+    }
+    match writing_command(statement) {
+        None => Ok(()),
+        Some(command) => {
+            let message = format!("cannot execute {command} in a read-only transaction");
+            Err(Report::new(SqlState::READ_ONLY_SQL_TRANSACTION, message))
+        }
+    }
+}
+
+/// The name of the command, if it writes.
+fn writing_command(statement: &BoundStatement) -> Option<&'static str> {
+    match statement {
+        BoundStatement::Insert(_) => Some("INSERT"),
+        BoundStatement::Update(_) => Some("UPDATE"),
+        BoundStatement::Delete(_) => Some("DELETE"),
+        BoundStatement::Explain { analyze: true, statement, .. } => writing_command(statement),
+        BoundStatement::Utility(tree) => utility_command(tree),
+        _ => None,
+    }
+}
+
+fn utility_command(tree: &Statement) -> Option<&'static str> {
+    Some(match tree {
+        Statement::Copy { to: false, .. } => "COPY FROM",
+        Statement::CreateTable(create) if create.query.is_some() => "CREATE TABLE AS",
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        Statement::CreateView { .. } => "CREATE VIEW",
+        Statement::CreateSequence { .. } => "CREATE SEQUENCE",
+        Statement::CreateExtension(_) => "CREATE EXTENSION",
+        Statement::CreateRole { .. } => "CREATE ROLE",
+        Statement::AlterTable(_) => "ALTER TABLE",
+        Statement::AlterIndex { .. } => "ALTER INDEX",
+        Statement::Drop { object_type, .. } => match object_type {
+            ObjectType::Table => "DROP TABLE",
+            ObjectType::View => "DROP VIEW",
+            ObjectType::MaterializedView => "DROP MATERIALIZED VIEW",
+            ObjectType::Index => "DROP INDEX",
+            ObjectType::Schema => "DROP SCHEMA",
+            ObjectType::Sequence => "DROP SEQUENCE",
+            ObjectType::Type => "DROP TYPE",
+            ObjectType::Role => "DROP ROLE",
+            _ => "DROP",
+        },
+        Statement::Truncate(_) => "TRUNCATE TABLE",
+        Statement::Comment { .. } => "COMMENT",
+        Statement::Grant(_) => "GRANT",
+        Statement::Revoke(_) => "REVOKE",
+        _ => return None,
+    })
+}
