@@ -22,6 +22,7 @@
 //!
 //! All calls block (they are short, scans excepted); nothing here is async.
 
+pub mod columns;
 pub mod disk;
 pub mod engine;
 pub mod error;
@@ -31,6 +32,7 @@ pub mod view;
 mod base;
 mod checkpoint;
 mod codec;
+mod column_cache;
 mod fold;
 mod key_filter;
 mod log;
@@ -39,7 +41,8 @@ mod recovery;
 mod transactions;
 mod version;
 
+pub use columns::{RowColumn, RowColumns, RowLayout};
 pub use engine::{Engine, EngineOptions, EngineStats, RecoveredTransaction};
 pub use error::StorageError;
 pub use record::{Change, Frame, Record, TransactionState};
-pub use view::{ReadOutcome, ScanEnd, ScanRange, View, Visitor};
+pub use view::{ColumnVisitor, Piece, Progress, ReadOutcome, ScanEnd, ScanRange, View, Visitor};
