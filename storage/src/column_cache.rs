@@ -2,7 +2,7 @@
 //!
 //! A base keeps rows; a scan that has turned a stretch of them into columns leaves these behind as a [`Block`], and the next scan takes them as
 //! they are, without a copy. A block has what every reader with a recent enough snapshot finds in the base between two keys: of each key the
-//! newest version, unless that is a deletion. It is made only of stretches without tagged versions, so no decision of a transaction changes it;
+//! newest version, unless that is a deletion. It is made only of stretches where each tagged version is committed, so no decision of a transaction changes it;
 //! a reader whose snapshot is older than the block's newest version reads the rows.
 //!
 //! # Which blocks are valid

@@ -264,8 +264,8 @@ impl<'a> Merge<'a> {
     /// Merges a key's fresh versions (newest first; emptied) with the stored ones.
     fn key(&mut self, relation: RelationId, key: &[u8], fresh: &mut Vec<Version>) -> Result<(), StorageError> {
         self.stored.versions_of(relation, key, fresh)?;
-        // Versions that go because no snapshot needs them are in no block.
-        if fresh.iter().any(|version| !version.stored || version.tag.is_some()) {
+        // What else changes is in no block: versions that no snapshot needs, and those that are not decided. Losing its tag changes no row.
+        if fresh.iter().any(|version| !version.stored) {
             self.blocks.touch(relation, key);
         }
         // Stable: of equal timestamps the memtable's version comes first.

@@ -2,7 +2,7 @@
 //! in; what cannot come so comes row by row, as [`super::scan`] gives it.
 //!
 //! A scan goes from stretch to stretch. For each it takes the block that is there, or makes one of the next rows ([`crate::EngineOptions::column_block_rows`]). It reads rows instead
-//! where the reader's snapshot is older than the block, where the base has tagged versions, where a memtable decides a key with a version that is
+//! where the reader's snapshot is older than the block, where the base has undecided or aborted versions, where a memtable decides a key with a version that is
 //! not newer than the block (rows copied with their old timestamps, and while a fold is under way), where more than [`OVERLAY_ROWS_MAX`] rows of memtables
 //! are in the stretch, and where a reader must wait. A short scan does not make blocks: it may never be repeated.
 
@@ -16,11 +16,12 @@ use common::row::RowError;
 use redb::AccessGuard;
 
 use super::scan::{self, Version, forward, memory_streams};
-use super::{Layers, Reader, ScanEnd, ScanRange, View, content_of};
+use super::{Layers, Reader, ScanEnd, ScanRange, Verdict, View, content_of};
 use crate::base::{self, BaseView};
 use crate::column_cache::{Contents, Found};
 use crate::columns::{RowColumns, RowLayout};
 use crate::error::StorageError;
+use crate::transactions::TransactionTable;
 use crate::version::VersionKey;
 
 /// Stored bytes of a block, roughly.
@@ -212,7 +213,8 @@ impl ColumnScan<'_> {
         let lacking = contents.as_ref().map_or_else(|| self.layout.columns.clone(), |contents| contents.lacking(self.layout));
         if contents.is_none() || !lacking.is_empty() {
             let layout = self.layout.with_columns(lacking);
-            let read = read(base, self.relation, &block.lo, block.hi.as_deref(), usize::MAX, &layout)?;
+            let range = ScanRange { relation: self.relation, lo: &block.lo, hi: block.hi.as_deref(), reverse: false };
+            let read = read(base, &self.view.transactions, range, usize::MAX, &layout)?;
             let mut all = match contents.as_deref() {
                 // The same state of the base has the same rows.
                 Some(there) if there.rows() == read.contents.rows() && read.is_clean => there.clone(),
@@ -230,7 +232,8 @@ impl ColumnScan<'_> {
     /// Makes a block of the rows from a key on.
     fn new_stretch(&self, base: &BaseView, position: &[u8], next: Option<&[u8]>) -> Result<Option<Stretch>, StorageError> {
         let end = self.earlier(Until::of(next));
-        let read = read(base, self.relation, position, end.key(), base.blocks.block_rows(), self.layout)?;
+        let range = ScanRange { relation: self.relation, lo: position, hi: end.key(), reverse: false };
+        let read = read(base, &self.view.transactions, range, base.blocks.block_rows(), self.layout)?;
         let end = read.end.unwrap_or(end);
         if end.key() == Some(position) {
             return Ok(None);
@@ -337,22 +340,24 @@ struct Read {
     columns: Vec<ArrayRef>,
     /// Where it ended before its time.
     end: Option<Until>,
-    /// It did not end at a tagged version.
+    /// It did not end at a version that is not committed.
     is_clean: bool,
 }
 
-/// A key's newest version, held while the next key is looked for.
-type Held = (AccessGuard<'static, VersionKey>, AccessGuard<'static, &'static [u8]>);
+/// A key's newest version and its timestamp, held while the next key is looked for.
+type Held = (AccessGuard<'static, VersionKey>, AccessGuard<'static, &'static [u8]>, Timestamp);
 
-/// Reads the newest rows of the base from `lo` on, so many, or up to the first key with a tagged version.
+/// Reads the newest rows of the base, so many, or up to the first key with a version that is not committed.
 fn read(
     base: &BaseView,
-    relation: RelationId,
-    lo: &[u8],
-    hi: Option<&[u8]>,
+    transactions: &TransactionTable,
+    range: ScanRange<'_>,
     rows_max: usize,
     layout: &RowLayout,
 ) -> Result<Read, StorageError> {
+    let ScanRange { relation, lo, hi, .. } = range;
+    // Sees all that is committed.
+    let mut judge = Reader { transactions, at: Timestamp::MAX, own: None, last: None };
     let (lower, upper) = base::bounds(relation, lo, hi);
     let bounds = (Bound::Included(&*lower), upper.as_ref().map(|upper| &**upper));
     let mut versions = base.versions.range::<&[u8]>(bounds).map_err(StorageError::base(base.group))?;
@@ -362,15 +367,16 @@ fn read(
     let (mut end, mut is_clean) = (None, true);
     while let Some((encoded, content)) = versions.next().transpose().map_err(StorageError::base(base.group))? {
         let key = VersionKey::key(encoded.value());
-        let is_older = pending.as_ref().is_some_and(|(pending, _)| VersionKey::key(pending.value()) == key);
-        if content_of(base, content.value())?.tag.is_some() {
+        let is_older = pending.as_ref().is_some_and(|(pending, ..)| VersionKey::key(pending.value()) == key);
+        let tag = content_of(base, content.value())?.tag;
+        let Verdict::Visible(version) = judge.judge(VersionKey::timestamp(encoded.value()), tag) else {
             end = Some(Until::Key(Box::from(key)));
             is_clean = false;
             if is_older {
                 pending = None;
             }
             break;
-        }
+        };
         if is_older {
             continue;
         }
@@ -381,7 +387,7 @@ fn read(
                 break;
             }
         }
-        pending = Some((encoded, content));
+        pending = Some((encoded, content, version));
     }
     if let Some(last) = pending {
         reading.take(&last)?;
@@ -410,9 +416,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Takes the newest version of a key.
-    fn take(&mut self, (encoded, content): &Held) -> Result<(), StorageError> {
+    fn take(&mut self, (encoded, content, version): &Held) -> Result<(), StorageError> {
         let (encoded, content) = (encoded.value(), content_of(self.base, content.value())?);
-        let (key, version) = (VersionKey::key(encoded), VersionKey::timestamp(encoded));
+        let (key, version) = (VersionKey::key(encoded), *version);
         self.newest = self.newest.max(version);
         if let Some(value) = content.value {
             self.rows.append(key, version, value).map_err(|error| corrupt(self.base, &error))?;

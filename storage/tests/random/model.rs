@@ -260,7 +260,7 @@ impl Model {
         Ok(())
     }
 
-    /// Scans by columns say the same: at first and once they are there, some of them and all, piece by piece and at once.
+    /// Scans by columns say the same: one column at once, then all, piece by piece.
     fn check_columns(
         &self,
         engine: &Engine,
@@ -271,7 +271,7 @@ impl Model {
     ) -> Result<(), String> {
         let all = [RowColumn::Key, RowColumn::Version, RowColumn::Stored(0), RowColumn::Stored(1)];
         let rows: Vec<String> = expected.iter().map(|row| if row.starts_with('?') { row.clone() } else { String::new() }).collect();
-        for (columns, pieces) in [(&[][..], 1), (&all[3..], 100), (&all[..], 1), (&all[..], 100)] {
+        for (columns, pieces) in [(&all[3..], 100), (&all[..], 1)] {
             let found = found_columns(engine, group, range, snapshot, columns, pieces).unwrap();
             if found != if columns.len() == 4 { expected } else { &rows } {
                 return Err(format!("columns {columns:?} of {range:?} of {group} at {snapshot:?}: {found:?} instead of {expected:?}"));
@@ -312,7 +312,7 @@ fn types() -> Vec<SqlType> {
 }
 
 fn row(at: u64, value: u8) -> Bytes {
-    let text = if value % 3 == 0 { Datum::Null } else { Datum::Text(value.to_string()) };
+    let text = if value.is_multiple_of(3) { Datum::Null } else { Datum::Text(value.to_string()) };
     encoded(&[Datum::Int8(at as i64), text])
 }
 
