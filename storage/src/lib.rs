@@ -20,6 +20,11 @@
 //! writing timestamp is at or below `at` (so that a statement does not see its own writes). A tagged version of another transaction: committed, at its
 //! commit timestamp; aborted or open, skipped; prepared at or below `at`, the read answers [`ReadOutcome::Undecided`] and the caller waits; prepared above `at`, skipped.
 //!
+//! # Columns
+//!
+//! [`View::scan`] lends rows. [`View::scan_columns`] gives whole Arrow columns where it can: of stretches of the base, which it keeps in memory for the
+//! next scan (see [`column_cache`]), with the memtables' rows merged in.
+//!
 //! All calls block (they are short, scans excepted); nothing here is async.
 
 pub mod columns;
