@@ -272,7 +272,7 @@ impl Shared {
     ) -> Result<T, StorageError> {
         let base = match checkpointer.bases.remove(&id) {
             Some(base) => base,
-            None => Base::create(&*self.disk, &self.base_directory, id, self.base_cache_bytes)?,
+            None => Base::create(&*self.disk, &self.base_directory, id, &self.caches)?,
         };
         let group = &self.groups[id.0 as usize];
         let result = work(&base, &mut |view: BaseView, tags: TagChanges| {

@@ -21,8 +21,14 @@
 //! transaction's writes hides none of them). What [`Record::Undo`] has undone is no version at all. A tagged version of another transaction: committed, at its
 //! commit timestamp; aborted or open, skipped; prepared at or below `at`, the read answers [`ReadOutcome::Undecided`] and the caller waits; prepared above `at`, skipped.
 //!
+//! # Columns
+//!
+//! [`View::scan`] lends rows. [`View::scan_columns`] gives whole Arrow columns where it can: of stretches of the base, which it keeps in memory for the
+//! next scan (see [`column_cache`]), with the memtables' rows merged in.
+//!
 //! All calls block (they are short, scans excepted); nothing here is async.
 
+pub mod columns;
 pub mod disk;
 pub mod engine;
 pub mod error;
@@ -32,6 +38,7 @@ pub mod view;
 mod base;
 mod checkpoint;
 mod codec;
+mod column_cache;
 mod fold;
 mod key_filter;
 mod log;
@@ -40,7 +47,8 @@ mod recovery;
 mod transactions;
 mod version;
 
+pub use columns::{RowColumn, RowColumns, RowLayout};
 pub use engine::{Engine, EngineOptions, EngineStats, RecoveredTransaction};
 pub use error::StorageError;
 pub use record::{Change, Frame, Record, TransactionState};
-pub use view::{ReadOutcome, ScanEnd, ScanRange, View, Visitor};
+pub use view::{ColumnVisitor, Piece, Progress, ReadOutcome, ScanEnd, ScanRange, View, Visitor};

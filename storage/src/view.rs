@@ -1,4 +1,4 @@
-//! Reading a group: point gets here, scans in [`scan`].
+//! Reading a group: point gets here, scans in [`scan`], scans of columns in [`columns`].
 //!
 //! A group's state is three layers: the active memtable, the one that a checkpoint is folding (if any), and the base. A reader finds a key's
 //! versions in all of them. Nearly always a newer layer's version is newer; when an older layer may have a newer one (rows copied with their old
@@ -12,13 +12,17 @@ use common::ids::{OwnWrites, RelationId, Timestamp, TransactionId};
 use redb::ReadableTable;
 
 use crate::base::BaseView;
+use crate::columns::RowLayout;
 use crate::error::StorageError;
 use crate::memtable::Memtable;
 use crate::transactions::{Outcome, TransactionTable, Undone};
 use crate::version::{Content, VersionKey};
 
 mod changes;
+mod columns;
 mod scan;
+
+pub use columns::{ColumnVisitor, Piece, Progress};
 
 /// What a point get finds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -196,6 +200,19 @@ impl View {
     ) -> Result<ScanEnd, StorageError> {
         let reader = Reader::new(&self.transactions, at, own);
         scan::scan(&self.layers, range, reader, visit)
+    }
+
+    /// As [`Self::scan`], forward, with columns where the base has (or now gets) them and rows elsewhere; see [`Piece`]. `progress` is handed from call to
+    /// call of one scan.
+    pub fn scan_columns(
+        &self,
+        range: ScanRange<'_>,
+        (at, own): (Timestamp, Option<OwnWrites>),
+        layout: &RowLayout,
+        progress: &mut Progress,
+        visit: &mut ColumnVisitor<'_>,
+    ) -> Result<ScanEnd, StorageError> {
+        columns::ColumnScan { view: self, relation: range.relation, hi: range.hi, at, own, layout, progress }.run(range.lo, visit)
     }
 }
 
