@@ -3,8 +3,8 @@
 //!
 //! A scan goes from stretch to stretch. For each it takes the block that is there, or makes one of the next rows ([`crate::EngineOptions::column_block_rows`]). It reads rows instead
 //! where the reader's snapshot is older than the block, where the base has undecided or aborted versions, where a memtable decides a key with a version that is
-//! not newer than the block (rows copied with their old timestamps, and while a fold is under way), where more than [`OVERLAY_ROWS_MAX`] rows of memtables
-//! are in the stretch, and where a reader must wait. A short scan does not make blocks: it may never be repeated.
+//! not newer than the block (rows copied with their old timestamps), where more than [`OVERLAY_ROWS_MAX`] rows of memtables
+//! are in the stretch, while a fold is under way, and where a reader must wait. A short scan does not make blocks: it may never be repeated.
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ const BLOCK_BYTES: usize = 4 << 20;
 const KEPT_PART_MIN: usize = 32;
 /// Rows of memtables that are merged into a block.
 const OVERLAY_ROWS_MAX: usize = 4_096;
+/// How often in a row the rows that come one by one are doubled.
+const FAILURES_MAX: u32 = 6;
 /// The part of a block's rows that a scan reads before it makes blocks, unless it says that it is wide.
 const NARROW_PART: usize = 8;
 
@@ -50,14 +52,16 @@ pub type ColumnVisitor<'a> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'a;
 pub struct Progress {
     wide: bool,
     rows: usize,
-    /// Up to there, rows are read.
-    rows_until: Option<Until>,
+    /// So many rows more come one by one, where columns could not be given.
+    rows_left: usize,
+    /// How often in a row that was so.
+    failures: u32,
 }
 
 impl Progress {
     /// At the beginning; a `wide` scan reads all that the relation has here, and makes blocks from the first row on.
     pub fn new(wide: bool) -> Self {
-        Self { wide, rows: 0, rows_until: None }
+        Self { wide, rows: 0, rows_left: 0, failures: 0 }
     }
 
     /// How many rows came one by one.
@@ -128,30 +132,31 @@ impl ColumnScan<'_> {
 
     fn step(&mut self, position: &[u8], visit: &mut ColumnVisitor<'_>) -> Result<Step, StorageError> {
         let view = self.view;
-        if let Some(until) = self.progress.rows_until.clone() {
-            if until.key().is_none_or(|until| position < until) {
-                return self.rows(position, self.earlier(until), usize::MAX, visit);
-            }
-            self.progress.rows_until = None;
+        if self.progress.rows_left > 0 {
+            let rows_before = self.progress.rows;
+            let step = self.rows(position, self.progress.rows_left, visit);
+            self.progress.rows_left = self.progress.rows_left.saturating_sub(self.progress.rows - rows_before);
+            return step;
         }
         let dropped = |memtable: &crate::memtable::Memtable| memtable.drops().iter().any(|dropped| dropped.relation == self.relation);
         let base = match &view.layers.base {
             Some(base) if !dropped(&view.layers.active) && !view.layers.frozen.as_deref().is_some_and(dropped) => base,
-            _ => return self.rows(position, Until::of(self.hi), usize::MAX, visit),
+            _ => return self.rows(position, usize::MAX, visit),
         };
         let narrow = base.blocks.block_rows() / NARROW_PART;
         if !self.progress.wide && self.progress.rows < narrow {
-            return self.rows(position, Until::of(self.hi), narrow - self.progress.rows, visit);
+            return self.rows(position, narrow - self.progress.rows, visit);
         }
         let Some(stretch) = self.stretch(base, position)? else {
-            return self.rows(position, Until::of(self.hi), base.blocks.block_rows(), visit);
+            return Ok(self.by_rows(base, position));
         };
         let end = self.earlier(stretch.end.clone());
-        match self.merged(&stretch, position, &end)? {
-            None => {
-                self.progress.rows_until = Some(end);
-                Ok(Step::At(Until::Key(Box::from(position))))
-            }
+        let merged = self.merged(&stretch, position, &end)?;
+        if merged.is_some() {
+            self.progress.failures = 0;
+        }
+        match merged {
+            None => Ok(self.by_rows(base, position)),
             Some((_, 0)) => Ok(Step::At(end)),
             Some((columns, rows)) => {
                 let next = end.key().unwrap_or_default();
@@ -164,6 +169,13 @@ impl ColumnScan<'_> {
                 }
             }
         }
+    }
+
+    /// Goes on with rows for a while, the longer the more often columns could not be given.
+    fn by_rows(&mut self, base: &BaseView, position: &[u8]) -> Step {
+        self.progress.rows_left = base.blocks.block_rows() << self.progress.failures;
+        self.progress.failures = (self.progress.failures + 1).min(FAILURES_MAX);
+        Step::At(Until::Key(Box::from(position)))
     }
 
     /// The scan's end, or that of a stretch.
@@ -180,8 +192,8 @@ impl ColumnScan<'_> {
     }
 
     /// Reads so many rows, one by one.
-    fn rows(&mut self, position: &[u8], end: Until, rows_max: usize, visit: &mut ColumnVisitor<'_>) -> Result<Step, StorageError> {
-        let range = ScanRange { relation: self.relation, lo: position, hi: end.key(), reverse: false };
+    fn rows(&mut self, position: &[u8], rows_max: usize, visit: &mut ColumnVisitor<'_>) -> Result<Step, StorageError> {
+        let range = ScanRange { relation: self.relation, lo: position, hi: self.hi, reverse: false };
         let mut rows = 0;
         // Where it goes on when it has enough.
         let mut behind: Option<Box<[u8]>> = None;
@@ -197,7 +209,6 @@ impl ColumnScan<'_> {
         self.progress.rows += rows;
         Ok(match (behind, ended) {
             (Some(behind), _) => Step::At(Until::Key(behind)),
-            (None, ScanEnd::Done) => Step::At(end),
             (None, ended) => Step::Ended(ended),
         })
     }
@@ -206,6 +217,8 @@ impl ColumnScan<'_> {
     fn stretch(&self, base: &BaseView, position: &[u8]) -> Result<Option<Stretch>, StorageError> {
         let block = match base.blocks.find(self.relation, position) {
             Found::Block(block) => block,
+            // A fold is about to write in new ones.
+            Found::Gap(_) if self.view.layers.frozen.is_some() => return Ok(None),
             Found::Gap(next) => return self.new_stretch(base, position, next.as_deref()),
         };
         let end = Until::of(block.hi.as_deref());
