@@ -224,6 +224,19 @@ impl Session {
         self.transaction.modes().unwrap_or_else(|| self.settings.default_modes())
     }
 
+    /// The settings with those that follow the transaction.
+    pub fn shown_settings(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        if self.modes() == Modes::default() {
+            return settings;
+        }
+        for name in ["transaction_isolation", "transaction_read_only", "transaction_deferrable"] {
+            // A value that is shown is one that can be set.
+            let _ = self.show(name).and_then(|value| settings.set(name, &value));
+        }
+        settings
+    }
+
     /// Changes settings, for the session or (`local`) for what is left of the block.
     pub fn change_settings(&mut self, local: bool, change: impl Fn(&mut Settings) -> Result<(), Report>) -> Result<(), Report> {
         self.settings_scope.change(&mut self.settings, local, change)

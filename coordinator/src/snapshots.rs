@@ -60,7 +60,7 @@ impl Drop for Snapshot {
 
 /// Tells the catalog the oldest snapshot, until `stop`.
 pub async fn tell_oldest(coordinator: Arc<Coordinator>, stop: CancellationToken) {
-    let node = format!("coordinator-{}", coordinator.options.name);
+    let node = coordinator.options.name.clone();
     while stop.run_until_cancelled(tokio::time::sleep(EXCHANGE)).await.is_some() {
         let oldest = coordinator.snapshots.oldest().unwrap_or(Timestamp::MAX);
         let told = stop.run_until_cancelled(coordinator.catalog.oldest_snapshot(node.clone(), oldest)).await;

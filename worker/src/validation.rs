@@ -9,17 +9,19 @@
 //!
 //! # The steps, at each worker that X has touched
 //!
-//! 1. X *enters*: under one mutex its reads are compared with the writes of those who have entered before, and its writes with their reads. Whoever
-//!    finds a common key fails; otherwise it is among them from now on, until its outcome is applied here. A lock alone is no reason to fail: who
-//!    has not begun to commit has not entered.
+//! 1. X *enters*: under one mutex its reads are compared with the writes of those who have entered before, and its writes with their reads. Without a
+//!    common key it is among them from now on, until its outcome is applied here. With one, it waits for the outcome of who is older than itself
+//!    (its id is smaller), within limits, and compares again; because of who is younger it fails. So nobody waits in a circle, and whoever begins after
+//!    another was acknowledged never fails because of it: the decision may just not have arrived. A lock alone is no reason to wait or fail:
+//!    who has not begun to commit has not entered.
 //! 2. The rows themselves are asked whether anybody has committed, or has voted for, a change of what X has read after sX.
 //! 3. The commit or the vote goes to the log, which gives it its timestamp.
 //!
 //! # Why no Y is missed
 //!
 //! Let Y write, on this worker, into what X has read, and commit with sX < cY < cX. Y enters here before its timestamp here is taken, and leaves when
-//! its outcome is applied. If Y was among those whom X met, X has failed in step 1. If Y had left, step 2 has seen its change. If Y came while X was
-//! there, Y has failed in its own step 1. And if Y came after X had left, X's outcome was applied and cX known, so Y's timestamp, which the oracle gave
+//! its outcome is applied. While X is there, Y is not, as one of them would have failed. If Y had left before X came, step 2 has seen its change. If Y
+//! came after X had left, X's outcome was applied and cX known, so Y's timestamp, which the oracle gave
 //! later, is above cX: no such Y.
 //!
 //! # Who only reads
@@ -35,6 +37,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::ids::{RelationId, Timestamp, TransactionId};
@@ -42,12 +45,16 @@ use parking_lot::Mutex;
 use partition::range_set::RangeSet;
 use rpc::worker_api::{PartitionReads, Validation};
 use storage::{ScanEnd, ScanRange};
+use tokio::sync::Notify;
 
 use crate::core::Core;
 use crate::entries::with_prefix;
 use crate::error::{Result, WorkerError};
 use crate::reads::read;
 use crate::scan::stored_key;
+
+/// How long one waits for the outcome of an older transaction before it fails.
+const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// Keys by relation.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +99,11 @@ impl Footprint {
 
 /// The serializable transactions that are committing here.
 #[derive(Debug, Default)]
-pub(crate) struct Validator(Mutex<BTreeMap<TransactionId, Footprint>>);
+pub(crate) struct Validator {
+    entered: Mutex<BTreeMap<TransactionId, Footprint>>,
+    /// Signals that one has left.
+    left: Notify,
+}
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
@@ -102,25 +113,48 @@ pub(crate) struct Entered {
 }
 
 impl Validator {
-    fn enter(self: &Arc<Self>, id: TransactionId, footprint: Footprint) -> Result<Entered> {
-        let mut entered = self.0.lock();
-        if entered.iter().any(|(other, there)| *other != id && there.conflicts(&footprint)) {
-            return Err(WorkerError::Serialization);
+    async fn enter(self: &Arc<Self>, id: TransactionId, footprint: Footprint) -> Result<Entered> {
+        let enters = async {
+            let mut footprint = footprint;
+            loop {
+                let left = self.left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                footprint = match self.try_enter(id, footprint)? {
+                    Ok(entered) => return Ok(entered),
+                    Err(footprint) => footprint,
+                };
+                left.await;
+            }
+        };
+        tokio::time::timeout(OUTCOME_WAIT, enters).await.unwrap_or(Err(WorkerError::Serialization))
+    }
+
+    /// `Ok(Err)`: an older transaction is in the way.
+    fn try_enter(self: &Arc<Self>, id: TransactionId, footprint: Footprint) -> Result<Result<Entered, Footprint>> {
+        let mut entered = self.entered.lock();
+        let youngest = entered.iter().rev().find(|(other, there)| **other != id && there.conflicts(&footprint)).map(|(other, _)| *other);
+        match youngest {
+            Some(other) if other > id => Err(WorkerError::Serialization),
+            Some(_) => Ok(Err(footprint)),
+            None => {
+                entered.insert(id, footprint);
+                Ok(Ok(Entered { validator: Arc::clone(self), id }))
+            }
         }
-        entered.insert(id, footprint);
-        Ok(Entered { validator: Arc::clone(self), id })
     }
 
     /// Enters a vote that was found in the log.
     pub(crate) fn enter_recovered(self: &Arc<Self>, id: TransactionId) -> Entered {
-        self.0.lock().insert(id, Footprint { reads: Reads::Everything, writes: KeySets::default() });
+        self.entered.lock().insert(id, Footprint { reads: Reads::Everything, writes: KeySets::default() });
         Entered { validator: Arc::clone(self), id }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.validator.0.lock().remove(&self.id);
+        self.validator.entered.lock().remove(&self.id);
+        self.validator.left.notify_waiters();
     }
 }
 
@@ -131,7 +165,7 @@ impl Core {
         self.refuse_old(snapshot)?;
         let (core, asked) = (Arc::clone(self), validation);
         let (reads, validation) = read(false, move || Ok((core.read_keys(&asked)?, asked))).await?;
-        let entered = self.validator.enter(id, Footprint { reads: Reads::Keys(reads.clone()), writes })?;
+        let entered = self.validator.enter(id, Footprint { reads: Reads::Keys(reads.clone()), writes }).await?;
         let core = Arc::clone(self);
         let unchanged = read(false, move || core.unchanged(&validation, &reads, id)).await?;
         if unchanged { Ok(entered) } else { Err(WorkerError::Serialization) }

@@ -3,6 +3,7 @@
 use common::error::Report;
 use common::sqlstate::SqlState;
 use sql::bound::BoundStatement;
+use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{ObjectType, Statement};
 
 use crate::session::Session;
@@ -12,24 +13,36 @@ pub fn check(session: &Session, statement: &BoundStatement) -> Result<(), Report
     if !session.modes().read_only {
         return Ok(());
     }
-    match writing_command(statement) {
-        None => Ok(()),
-        Some(command) => {
-            let message = format!("cannot execute {command} in a read-only transaction");
-            Err(Report::new(SqlState::READ_ONLY_SQL_TRANSACTION, message))
-        }
-    }
+    writing_command(statement).map_or(Ok(()), |command| Err(refused(&command)))
+}
+
+/// What a read-only transaction answers to a command, or to a function, that writes.
+pub fn refused(command: &str) -> Report {
+    Report::new(SqlState::READ_ONLY_SQL_TRANSACTION, format!("cannot execute {command} in a read-only transaction"))
 }
 
 /// The name of the command, if it writes.
-fn writing_command(statement: &BoundStatement) -> Option<&'static str> {
+fn writing_command(statement: &BoundStatement) -> Option<String> {
     match statement {
-        BoundStatement::Insert(_) => Some("INSERT"),
-        BoundStatement::Update(_) => Some("UPDATE"),
-        BoundStatement::Delete(_) => Some("DELETE"),
+        BoundStatement::Insert(_) => Some("INSERT".into()),
+        BoundStatement::Update(_) => Some("UPDATE".into()),
+        BoundStatement::Delete(_) => Some("DELETE".into()),
         BoundStatement::Explain { analyze: true, statement, .. } => writing_command(statement),
-        BoundStatement::Utility(tree) => utility_command(tree),
+        BoundStatement::Utility(tree) => utility_command(tree).map(str::to_owned),
+        BoundStatement::Object(object) => Some(object_command(object)),
         _ => None,
+    }
+}
+
+fn object_command(statement: &ObjectStatement) -> String {
+    match statement {
+        ObjectStatement::CreateSequence { .. } => "CREATE SEQUENCE".into(),
+        ObjectStatement::AlterSequence { .. } => "ALTER SEQUENCE".into(),
+        ObjectStatement::Rename { kind, .. } | ObjectStatement::SetSchema { kind, .. } | ObjectStatement::OwnerTo { kind, .. } => {
+            format!("ALTER {}", kind.keyword())
+        }
+        ObjectStatement::DropIdentity { .. } | ObjectStatement::DropExpression { .. } => "ALTER TABLE".into(),
+        ObjectStatement::Refresh { .. } => "REFRESH MATERIALIZED VIEW".into(),
     }
 }
 

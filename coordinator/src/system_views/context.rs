@@ -26,6 +26,8 @@ pub struct SystemContext {
     pub(super) catalog: Arc<CatalogState>,
     pub(super) settings: SessionSettings,
     pub(super) parameters: Settings,
+    /// The transaction must not write.
+    pub(super) read_only: bool,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
     pub(super) sequences: Arc<SequenceMemory>,
@@ -39,7 +41,8 @@ impl SystemContext {
         Self {
             catalog: Arc::clone(view.state()),
             settings: session.expression_settings(),
-            parameters: session.settings.clone(),
+            parameters: session.shown_settings(),
+            read_only: session.modes().read_only,
             coordinator: Some(Arc::clone(&session.coordinator)),
             sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),

@@ -112,6 +112,7 @@ fn system() -> SystemContext {
         catalog: state(),
         settings: SessionSettings::default(),
         parameters: Settings::new("postgres", "postgres"),
+        read_only: false,
         coordinator: None,
         sequences: Arc::default(),
         sizes: OnceLock::new(),

@@ -160,20 +160,31 @@ async fn of_two_that_read_what_the_other_writes_the_second_fails() {
         cluster.insert(&table, id, Some(1)).await;
     }
     let snapshot = cluster.now().await;
+    let mut others = Vec::new();
+    // One that writes what the first has read, one that has read what it writes, one that fills a gap that it has looked at.
+    for (reads, writes) in [(&[3][..], 1), (&[2], 3), (&[], 20)] {
+        others.push(serializable(&cluster, &table, snapshot, reads, writes).await);
+    }
     let first = serializable(&cluster, &table, snapshot, &[1, 20], 2).await;
     let first_id = first.transaction;
     cluster.worker(1).prepare(first).await.unwrap();
-    // While the first is undecided: one that writes what it has read, one that has read what it writes, and one that has nothing to do with it.
-    for (reads, writes) in [(&[3][..], 1), (&[2], 3), (&[], 20)] {
-        let other = serializable(&cluster, &table, snapshot, reads, writes).await;
+    for other in others {
         let id = other.transaction;
-        assert_eq!(cluster.worker(1).prepare(other).await.unwrap_err().sqlstate, SqlState::SERIALIZATION_FAILURE, "{writes}");
+        assert_eq!(cluster.worker(1).prepare(other).await.unwrap_err().sqlstate, SqlState::SERIALIZATION_FAILURE, "{id}");
         cluster.worker(1).decide(id, Outcome::Aborted).await.unwrap();
     }
     let apart = serializable(&cluster, &table, snapshot, &[3], 30).await;
     cluster.worker(1).prepare(apart).await.unwrap();
     // Once it is committed, its write is a change of what others have read before.
+    // A younger one that writes what the first has read waits for the decision, which is all that it needs.
+    let younger = serializable(&cluster, &table, snapshot, &[], 1).await;
+    let (worker, younger_id) = (cluster.worker(1), younger.transaction);
+    let waiting = common::tasks::spawn("younger", async move { worker.prepare(younger).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
     cluster.worker(1).decide(first_id, Outcome::Committed(cluster.now().await)).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    cluster.worker(1).decide(younger_id, Outcome::Aborted).await.unwrap();
     let late = serializable(&cluster, &table, snapshot, &[2], 1).await;
     assert_eq!(cluster.worker(1).prepare(late).await.unwrap_err().sqlstate, SqlState::SERIALIZATION_FAILURE);
     let fresh = serializable(&cluster, &table, cluster.now().await, &[2], 40).await;
