@@ -33,6 +33,11 @@ pub enum Change {
     /// A new view, or a new definition of one that exists.
     PutView(View),
     DropView(Oid),
+    /// Two tables take each other's key spaces, and the indexes of each pair too.
+    ExchangeStorage {
+        tables: (Oid, Oid),
+        indexes: Vec<(Oid, Oid)>,
+    },
     /// A new name of a schema.
     RenameSchema(Oid, String),
 }

@@ -341,6 +341,7 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
+        Change::ExchangeStorage { tables, indexes } => exchange_storage(next, *tables, indexes)?,
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
@@ -366,6 +367,20 @@ fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), C
     }
     claim_name(names, view.schema, &view.name, view.oid)?;
     next.views.insert(view.oid, Arc::new(view.clone()));
+    Ok(())
+}
+
+fn exchange_storage(next: &mut Contents, tables: (Oid, Oid), indexes: &[(Oid, Oid)]) -> Result<(), CatalogError> {
+    let table = |oid| next.tables.get(&oid).cloned().ok_or(CatalogError::MissingObject(oid));
+    let (a, b) = (table(tables.0)?, table(tables.1)?);
+    next.tables.insert(a.oid, Arc::new(Table { storage: b.storage, ..Table::clone(&a) }));
+    next.tables.insert(b.oid, Arc::new(Table { storage: a.storage, ..Table::clone(&b) }));
+    for (a, b) in indexes {
+        let index = |oid: &Oid| next.indexes.get(oid).cloned().ok_or(CatalogError::MissingObject(*oid));
+        let (a, b) = (index(a)?, index(b)?);
+        next.indexes.insert(a.oid, Arc::new(Index { storage: b.storage, ..Index::clone(&a) }));
+        next.indexes.insert(b.oid, Arc::new(Index { storage: a.storage, ..Index::clone(&b) }));
+    }
     Ok(())
 }
 

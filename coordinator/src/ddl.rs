@@ -9,11 +9,12 @@
 //! | `definition` | what a table definition consists of: columns, keys, constraints, partitions |
 //! | `create_table` | CREATE TABLE, CREATE TABLE AS |
 //! | `create_index` | CREATE INDEX, and building an index over rows |
-//! | `alter_table` | ALTER TABLE |
+//! | `alter_table`, `alter_column` | ALTER TABLE |
 //! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
 //! | `drop` | DROP, TRUNCATE, and schemas |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `swap` | giving a table's rows another form |
 //! | `view` | CREATE and DROP VIEW |
 //! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
@@ -33,6 +34,7 @@ use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::session::Session;
 
+mod alter_column;
 mod alter_table;
 mod create_index;
 mod create_table;
@@ -42,7 +44,10 @@ mod rename;
 mod rewrite;
 mod sequence;
 mod stored_expression;
+mod swap;
 mod view;
+
+pub(crate) use rewrite::REWRITING;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;

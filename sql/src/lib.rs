@@ -20,4 +20,4 @@ pub mod parse;
 pub mod partition_clause;
 pub mod schema;
 
-pub use bind::{bind, bind_expression, find_relation, ident_name};
+pub use bind::{bind, bind_check, bind_expression, find_relation, ident_name};

@@ -91,6 +91,9 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
         };
         for (at, column) in query.columns.iter().enumerate() {
             let shown = create.columns.get(at).map_or_else(|| column.name.clone(), |c| super::folded(&c.name));
+            if draft.columns.iter().any(|c| c.name == shown) {
+                return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column \"{shown}\" specified more than once")));
+            }
             draft.columns.push(catalog::objects::Column {
                 attnum: super::definition::attnum(at)?,
                 name: shown,

@@ -41,7 +41,7 @@ pub(super) async fn add_primary_key(session: &mut Session, oid: Oid, draft: Uniq
 }
 
 /// Closes a table to writers, or opens it again.
-async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVersion, Table), Report> {
+pub(super) async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVersion, Table), Report> {
     for _ in 0..ATTEMPTS_MAX {
         let state = session.coordinator.state();
         let table = state.table(oid).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
@@ -65,7 +65,7 @@ async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVers
 async fn copied(session: &mut Session, version: CatalogVersion, old: &Table, draft: UniqueDraft) -> Result<(), Report> {
     let state = session.coordinator.state();
     let source = TargetTable::new(&state, &Arc::new(old.clone()), &session.expression_settings())?;
-    let columns = attnums(&old.columns, &draft.columns)?;
+    let columns = attnums(&old.columns, &draft.columns, true)?;
     let partitions = source.map.partitions.len();
     let mut ids = Ids::take(session, partitions + 4).await?;
     let mut new = old.clone();
