@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
+use crate::objects::{Comment, Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
 pub const PUBLIC_SCHEMA: Oid = Oid(2200);
@@ -34,6 +34,9 @@ pub(crate) struct Contents {
     pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
     #[serde(default)]
     pub(crate) views: BTreeMap<Oid, Arc<View>>,
+    /// By object and column, as `16384.2`.
+    #[serde(default)]
+    pub(crate) comments: BTreeMap<String, Arc<Comment>>,
 }
 
 /// A catalog at one version.
@@ -192,6 +195,16 @@ impl CatalogState {
         self.views().filter(move |v| v.query.uses.iter().any(|u| u.relation == relation))
     }
 
+    /// The comment on an object, or on a column of it.
+    pub fn comment(&self, object: Oid, attnum: i16) -> Option<&Arc<Comment>> {
+        self.contents.comments.get(&comment_key(object, attnum))
+    }
+
+    /// All comments.
+    pub fn comments(&self) -> impl Iterator<Item = &Arc<Comment>> {
+        self.contents.comments.values()
+    }
+
     /// The oid of a table, index, sequence or view.
     pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
         let schema = *self.schemas_by_name.get(schema)?;
@@ -341,6 +354,12 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
+        Change::PutComment(comment) => {
+            next.comments.insert(comment_key(comment.object, comment.attnum), Arc::new(comment.clone()));
+        }
+        Change::DropComment(object, attnum) => {
+            next.comments.remove(&comment_key(*object, *attnum));
+        }
         Change::ExchangeStorage { tables, indexes } => exchange_storage(next, *tables, indexes)?,
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
@@ -358,6 +377,10 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
     next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
     Ok(())
+}
+
+fn comment_key(object: Oid, attnum: i16) -> String {
+    format!("{object}.{attnum}")
 }
 
 fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {

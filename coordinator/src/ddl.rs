@@ -10,7 +10,8 @@
 //! | `create_table` | CREATE TABLE, CREATE TABLE AS |
 //! | `create_index` | CREATE INDEX, and building an index over rows |
 //! | `alter_table`, `alter_column` | ALTER TABLE |
-//! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
+//! | `comment` | COMMENT ON |
+//! | `like` | CREATE TABLE … LIKE |
 //! | `drop` | DROP, TRUNCATE, and schemas |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
@@ -36,18 +37,19 @@ use crate::session::Session;
 
 mod alter_column;
 mod alter_table;
+mod comment;
 mod create_index;
 mod create_table;
 mod definition;
 mod drop;
+mod like;
 mod rename;
-mod rewrite;
 mod sequence;
 mod stored_expression;
 mod swap;
 mod view;
 
-pub(crate) use rewrite::REWRITING;
+pub(crate) use swap::REWRITING;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -59,6 +61,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         Statement::CreateTable(_)
             | Statement::CreateIndex(_)
             | Statement::CreateView(_)
+            | Statement::Comment { .. }
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
@@ -77,6 +80,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     Ok(Some(match tree {
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::Comment { .. } => comment::execute(session, tree).await?,
         Statement::CreateView(create) => view::create(session, prepared, create).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,

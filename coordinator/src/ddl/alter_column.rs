@@ -1,7 +1,7 @@
 //! ALTER TABLE … ALTER COLUMN, DROP COLUMN, RENAME COLUMN, DROP CONSTRAINT.
 
 use catalog::changes::Change;
-use catalog::objects::{Column, Enforcement, Generated, PartitionMethod, Partitioning, Table, View};
+use catalog::objects::{Column, Enforcement, Generated, PartitionMethod, Partitioning, Table, UniqueConstraint, View};
 use common::datum::Datum;
 use common::error::{Report, SqlError};
 use common::ids::Oid;
@@ -12,10 +12,10 @@ use sqlparser::ast::{AlterColumnOperation, DataType, Expr, Ident, VisitMut, Visi
 use types::quoting::quote_ident;
 
 use super::alter_table::{has_row, place, redefine};
-use super::definition::{attnum, default_text, key_schema, row_id};
+use super::definition::{UniqueDraft, attnum, attnums, default_text, key_schema, row_id};
 use super::swap::{Rewrite, rewrite};
 use super::view::described;
-use super::{Surroundings, folded, stored_expression};
+use super::{Ids, Surroundings, folded, stored_expression};
 use crate::session::Session;
 
 /// ALTER COLUMN.
@@ -41,7 +41,7 @@ pub(super) async fn alter(session: &mut Session, table: Oid, name: &str, op: &Al
         AlterColumnOperation::SetDefault { value } => {
             redefine(session, table, |table, around| {
                 let at = place(table, name)?;
-                refuse_generated(table, at)?;
+                refuse_generated(table, at).map_err(|e| Report { hint: None, ..e })?;
                 table.columns[at].default = Some(default_text(value, &table.columns[at], around)?);
                 Ok(Vec::new())
             })
@@ -299,6 +299,38 @@ pub(super) async fn drop_key(session: &mut Session, oid: Oid, column: Option<i16
         let (dropped, more) = more.into_iter().partition::<Vec<_>, _>(|c| matches!(c, Change::DropIndex(_)));
         let dropped = dropped.into_iter().filter_map(|c| if let Change::DropIndex(oid) = c { Some(oid) } else { None }).collect();
         Ok(Rewrite { table, values: Vec::new(), fresh: Vec::new(), dropped, more })
+    })
+    .await
+}
+
+/// ADD PRIMARY KEY to a table without one: the key takes the place of the hidden row id.
+pub(super) async fn add_key(session: &mut Session, oid: Oid, draft: UniqueDraft) -> Result<(), Report> {
+    let constraint = Ids::take(session, 1).await?.oid()?;
+    rewrite(session, oid, |_, closed| {
+        let mut table = closed.clone();
+        let wanted = attnums(&table.columns, &draft.columns, true)?;
+        let row_id = table.columns.iter().find(|c| c.hidden && !c.dropped).map(|c| c.attnum);
+        let is_cut_by_row_id = row_id.is_some_and(|id| table.partitioning.columns == [id]);
+        let columns = if is_cut_by_row_id { wanted.clone() } else { table.partitioning.columns.clone() };
+        if !columns.iter().all(|c| wanted.contains(c)) {
+            return Err(Report::unsupported("a primary key that lacks a column by which its table is cut, on a table with rows"));
+        }
+        for column in &mut table.columns {
+            column.not_null |= wanted.contains(&column.attnum);
+            if column.hidden {
+                column.dropped = true;
+                column.not_null = false;
+            }
+        }
+        let mut key_columns = columns.clone();
+        key_columns.extend(wanted.iter().copied().filter(|a| !columns.contains(a)));
+        let hashed = if table.partitioning.method == PartitionMethod::Hash { columns.len() } else { 0 };
+        let key = key_schema(&table.columns, &key_columns, hashed)?;
+        table.partitioning = Partitioning { columns, key_columns, key, ..table.partitioning.clone() };
+        let name = draft.name.clone().unwrap_or_else(|| format!("{}_pkey", table.name));
+        let unique = UniqueConstraint { oid: constraint, name, is_primary: true, columns: wanted, enforced_by: Enforcement::TableKey };
+        table.uniques.push(unique);
+        Ok(Rewrite { table, values: Vec::new(), fresh: Vec::new(), dropped: Vec::new(), more: Vec::new() })
     })
     .await
 }

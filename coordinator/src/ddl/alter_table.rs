@@ -12,9 +12,7 @@ use sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName, 
 use super::create_index::{build, with_next_epochs};
 use super::definition::{Definer, NewTable, PartitionWish, TableDraft, UniqueDraft};
 use super::sequence::OwnedSequence;
-use super::{
-    ATTEMPTS_MAX, Ids, Surroundings, alter_column, folded, missing_relation, propose, rewrite, split_name, swap, too_many_attempts,
-};
+use super::{ATTEMPTS_MAX, Ids, Surroundings, alter_column, folded, missing_relation, propose, split_name, swap, too_many_attempts};
 use crate::result::StatementResult;
 use crate::row_expression::RowExpression;
 use crate::session::Session;
@@ -219,7 +217,7 @@ async fn add_column(session: &mut Session, table: Oid, tree: &sqlparser::ast::Co
         let mut table = Table::clone(&table);
         let mut draft = TableDraft { columns: table.columns.clone(), ..TableDraft::default() };
         draft.add_column(tree, &table.name, &around).map_err(|e| match e.sqlstate {
-            SqlState::DUPLICATE_COLUMN => {
+            SqlState::DUPLICATE_COLUMN if e.message.ends_with("specified more than once") => {
                 let message = format!("column \"{}\" of relation \"{}\" already exists", folded(&tree.name), table.name);
                 Report { message, ..e }
             }
@@ -355,10 +353,7 @@ async fn add_unique(session: &mut Session, table: Oid, unique: UniqueDraft) -> R
             let message = format!("multiple primary keys for table \"{}\" are not allowed", found.name);
             return Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, message));
         }
-        if found.columns.iter().any(|c| c.hidden && !c.dropped) && found.indexes.is_empty() {
-            return rewrite::add_primary_key(session, table, unique).await;
-        }
-        return Err(Report::unsupported("ADD PRIMARY KEY to a table with indexes"));
+        return alter_column::add_key(session, table, unique).await;
     }
     for _ in 0..ATTEMPTS_MAX {
         let around = Surroundings::of(session);

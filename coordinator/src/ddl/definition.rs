@@ -15,7 +15,6 @@ use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use functions::context::SessionSettings;
-use partition::bounds::Bounds;
 use partition::hash::{HASH_VALUES, hash_split_points};
 use partition::key::{KeyColumn, KeySchema};
 use sql::bind::type_name::sql_type;
@@ -699,11 +698,6 @@ fn sorted(attnums: &[i16]) -> Vec<i16> {
     let mut sorted = attnums.to_vec();
     sorted.sort_unstable();
     sorted
-}
-
-/// The bounds of a map that is about to be proposed.
-pub(super) fn bounds_of(map: &PartitionMap) -> Bounds {
-    Bounds::new(map.partitions.iter().map(|p| p.lower.clone()).collect())
 }
 
 /// The names of identifiers.

@@ -10,14 +10,17 @@ use catalog::objects::{Column, Enforcement, Index, IndexScope, IndexState, Maint
 use catalog::placement;
 use catalog::state::CatalogState;
 use common::error::Report;
-use common::ids::Oid;
+use common::ids::{CatalogVersion, Oid};
 use common::sqlstate::SqlState;
 use types::quoting::quote_ident;
 
+use super::create_index::with_next_epochs;
 use super::definition::key_schema;
-use super::rewrite::{REWRITING, close};
 use super::{ATTEMPTS_MAX, Ids, propose, too_many_attempts};
 use crate::session::Session;
+
+/// The option that marks a table whose rows are being copied: writers wait.
+pub(crate) const REWRITING: &str = "\u{1}rewriting";
 
 /// What becomes of a table.
 pub(super) struct Rewrite {
@@ -56,6 +59,28 @@ pub(super) async fn rewrite(
         close(session, oid, false).await?;
     }
     done
+}
+
+/// Closes a table to writers, or opens it again.
+async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVersion, Table), Report> {
+    for _ in 0..ATTEMPTS_MAX {
+        let state = session.coordinator.state();
+        let table = state.table(oid).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
+        let mut table = Table::clone(&table);
+        if closed && table.options.iter().any(|(name, _)| name == REWRITING) {
+            return Err(Report::new(SqlState::OBJECT_IN_USE, format!("table \"{}\" is being altered by another session", table.name)));
+        }
+        table.options.retain(|(name, _)| name != REWRITING);
+        if closed {
+            table.options.push((REWRITING.to_owned(), "true".to_owned()));
+        }
+        let map = with_next_epochs(&state, &table)?;
+        let changes = [Change::AlterTable(table.clone()), Change::PutPartitionMap(map)];
+        if let Some(version) = propose(session, state.version(), &changes).await? {
+            return Ok((version, table));
+        }
+    }
+    Err(too_many_attempts())
 }
 
 async fn through_hidden_table(session: &mut Session, state: &Arc<CatalogState>, old: &Table, rewrite: Rewrite) -> Result<(), Report> {
