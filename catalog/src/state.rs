@@ -290,22 +290,8 @@ fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<()
 
 fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<(), CatalogError> {
     match change {
-        Change::CreateSchema(schema) => {
-            if next.schemas.values().any(|s| s.name == schema.name) {
-                return Err(CatalogError::DuplicateSchema(schema.name.clone()));
-            }
-            next.schemas.insert(schema.oid, Arc::new(schema.clone()));
-        }
-        Change::DropSchema(oid) => {
-            let in_use = next.tables.values().any(|t| t.schema == *oid)
-                || next.indexes.values().any(|i| i.schema == *oid)
-                || next.sequences.values().any(|s| s.schema == *oid)
-                || next.views.values().any(|v| v.schema == *oid);
-            let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
-            if in_use {
-                return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
-            }
-        }
+        Change::CreateSchema(schema) => create_schema(next, schema)?,
+        Change::DropSchema(oid) => drop_schema(next, *oid)?,
         Change::CreateTable(table) => {
             require(next.schemas.contains_key(&table.schema), table.schema)?;
             claim_name(names, table.schema, &table.name, table.oid)?;
@@ -354,17 +340,33 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
-        Change::PutComment(comment) => {
-            next.comments.insert(comment_key(comment.object, comment.attnum), Arc::new(comment.clone()));
-        }
-        Change::DropComment(object, attnum) => {
-            next.comments.remove(&comment_key(*object, *attnum));
-        }
+        Change::PutComment(comment) => put_comment(next, comment),
+        Change::DropComment(object, attnum) => drop_comment(next, *object, *attnum),
         Change::ExchangeStorage { tables, indexes } => exchange_storage(next, *tables, indexes)?,
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
+    }
+    Ok(())
+}
+
+fn create_schema(next: &mut Contents, schema: &Schema) -> Result<(), CatalogError> {
+    if next.schemas.values().any(|s| s.name == schema.name) {
+        return Err(CatalogError::DuplicateSchema(schema.name.clone()));
+    }
+    next.schemas.insert(schema.oid, Arc::new(schema.clone()));
+    Ok(())
+}
+
+fn drop_schema(next: &mut Contents, oid: Oid) -> Result<(), CatalogError> {
+    let in_use = next.tables.values().any(|t| t.schema == oid)
+        || next.indexes.values().any(|i| i.schema == oid)
+        || next.sequences.values().any(|s| s.schema == oid)
+        || next.views.values().any(|v| v.schema == oid);
+    let schema = next.schemas.remove(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    if in_use {
+        return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
     }
     Ok(())
 }
@@ -377,6 +379,14 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
     next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
     Ok(())
+}
+
+fn put_comment(next: &mut Contents, comment: &Comment) {
+    next.comments.insert(comment_key(comment.object, comment.attnum), Arc::new(comment.clone()));
+}
+
+fn drop_comment(next: &mut Contents, object: Oid, attnum: i16) {
+    next.comments.remove(&comment_key(object, attnum));
 }
 
 fn comment_key(object: Oid, attnum: i16) -> String {

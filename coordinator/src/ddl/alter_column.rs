@@ -56,7 +56,7 @@ pub(super) async fn alter(session: &mut Session, table: Oid, name: &str, op: &Al
             })
             .await
         }
-        other => Err(Report::unsupported(format!("ALTER COLUMN … {other}"))),
+        other @ AlterColumnOperation::AddGenerated { .. } => Err(Report::unsupported(format!("ALTER COLUMN … {other}"))),
     }
 }
 
