@@ -6,7 +6,7 @@ use common::ids::{Oid, RelationId, TransactionId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, View, Worker};
+use crate::objects::{Comment, Index, PartitionMap, Schema, Sequence, Table, View, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub enum Change {
     /// A new view, or a new definition of one that exists.
     PutView(View),
     DropView(Oid),
+    PutComment(Comment),
+    /// The comment on an object or a column of it goes.
+    DropComment(Oid, i16),
+    /// Two tables take each other's key spaces, and the indexes of each pair too.
+    ExchangeStorage {
+        tables: (Oid, Oid),
+        indexes: Vec<(Oid, Oid)>,
+    },
     /// A new name of a schema.
     RenameSchema(Oid, String),
     /// What a transaction that changes the schema does with the catalog ([`crate::shadow`]).

@@ -188,6 +188,15 @@ pub fn relation_reference(relation: Oid) -> String {
     format!("\u{1}{relation}")
 }
 
+/// COMMENT ON an object, or a column of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Comment {
+    pub object: Oid,
+    /// The column; 0 for the object itself.
+    pub attnum: i16,
+    pub text: String,
+}
+
 /// A PRIMARY KEY or UNIQUE constraint.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct UniqueConstraint {

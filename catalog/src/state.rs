@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
+use crate::objects::{Comment, Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
 use crate::shadow::{self, Shadow};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
@@ -36,6 +36,9 @@ pub(crate) struct Contents {
     pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
     #[serde(default)]
     pub(crate) views: BTreeMap<Oid, Arc<View>>,
+    /// By object and column, as `16384.2`.
+    #[serde(default)]
+    pub(crate) comments: BTreeMap<String, Arc<Comment>>,
 }
 
 /// A catalog at one version.
@@ -194,6 +197,16 @@ impl CatalogState {
         self.views().filter(move |v| v.query.uses.iter().any(|u| u.relation == relation))
     }
 
+    /// The comment on an object, or on a column of it.
+    pub fn comment(&self, object: Oid, attnum: i16) -> Option<&Arc<Comment>> {
+        self.contents.comments.get(&comment_key(object, attnum))
+    }
+
+    /// All comments.
+    pub fn comments(&self) -> impl Iterator<Item = &Arc<Comment>> {
+        self.contents.comments.values()
+    }
+
     /// The oid of a table, index, sequence or view.
     pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
         let schema = *self.schemas_by_name.get(schema)?;
@@ -291,22 +304,8 @@ fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<()
 
 fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<(), CatalogError> {
     match change {
-        Change::CreateSchema(schema) => {
-            if next.schemas.values().any(|s| s.name == schema.name) {
-                return Err(CatalogError::DuplicateSchema(schema.name.clone()));
-            }
-            next.schemas.insert(schema.oid, Arc::new(schema.clone()));
-        }
-        Change::DropSchema(oid) => {
-            let in_use = next.tables.values().any(|t| t.schema == *oid)
-                || next.indexes.values().any(|i| i.schema == *oid)
-                || next.sequences.values().any(|s| s.schema == *oid)
-                || next.views.values().any(|v| v.schema == *oid);
-            let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
-            if in_use {
-                return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
-            }
-        }
+        Change::CreateSchema(schema) => create_schema(next, schema)?,
+        Change::DropSchema(oid) => drop_schema(next, *oid)?,
         Change::CreateTable(table) => {
             require(next.schemas.contains_key(&table.schema), table.schema)?;
             claim_name(names, table.schema, &table.name, table.oid)?;
@@ -353,6 +352,9 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
+        Change::PutComment(comment) => put_comment(next, comment),
+        Change::DropComment(object, attnum) => drop_comment(next, *object, *attnum),
+        Change::ExchangeStorage { tables, indexes } => exchange_storage(next, *tables, indexes)?,
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
@@ -373,6 +375,26 @@ fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<
     Ok(())
 }
 
+fn create_schema(next: &mut Contents, schema: &Schema) -> Result<(), CatalogError> {
+    if next.schemas.values().any(|s| s.name == schema.name) {
+        return Err(CatalogError::DuplicateSchema(schema.name.clone()));
+    }
+    next.schemas.insert(schema.oid, Arc::new(schema.clone()));
+    Ok(())
+}
+
+fn drop_schema(next: &mut Contents, oid: Oid) -> Result<(), CatalogError> {
+    let in_use = next.tables.values().any(|t| t.schema == oid)
+        || next.indexes.values().any(|i| i.schema == oid)
+        || next.sequences.values().any(|s| s.schema == oid)
+        || next.views.values().any(|v| v.schema == oid);
+    let schema = next.schemas.remove(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    if in_use {
+        return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
+    }
+    Ok(())
+}
+
 fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> Result<(), CatalogError> {
     require(next.schemas.contains_key(&sequence.schema), sequence.schema)?;
     if let Some(old) = next.sequences.get(&sequence.oid) {
@@ -383,6 +405,18 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     Ok(())
 }
 
+fn put_comment(next: &mut Contents, comment: &Comment) {
+    next.comments.insert(comment_key(comment.object, comment.attnum), Arc::new(comment.clone()));
+}
+
+fn drop_comment(next: &mut Contents, object: Oid, attnum: i16) {
+    next.comments.remove(&comment_key(object, attnum));
+}
+
+fn comment_key(object: Oid, attnum: i16) -> String {
+    format!("{object}.{attnum}")
+}
+
 fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {
     require(next.schemas.contains_key(&view.schema), view.schema)?;
     if let Some(old) = next.views.get(&view.oid) {
@@ -390,6 +424,20 @@ fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), C
     }
     claim_name(names, view.schema, &view.name, view.oid)?;
     next.views.insert(view.oid, Arc::new(view.clone()));
+    Ok(())
+}
+
+fn exchange_storage(next: &mut Contents, tables: (Oid, Oid), indexes: &[(Oid, Oid)]) -> Result<(), CatalogError> {
+    let table = |oid| next.tables.get(&oid).cloned().ok_or(CatalogError::MissingObject(oid));
+    let (a, b) = (table(tables.0)?, table(tables.1)?);
+    next.tables.insert(a.oid, Arc::new(Table { storage: b.storage, ..Table::clone(&a) }));
+    next.tables.insert(b.oid, Arc::new(Table { storage: a.storage, ..Table::clone(&b) }));
+    for (a, b) in indexes {
+        let index = |oid: &Oid| next.indexes.get(oid).cloned().ok_or(CatalogError::MissingObject(*oid));
+        let (a, b) = (index(a)?, index(b)?);
+        next.indexes.insert(a.oid, Arc::new(Index { storage: b.storage, ..Index::clone(&a) }));
+        next.indexes.insert(b.oid, Arc::new(Index { storage: a.storage, ..Index::clone(&b) }));
+    }
     Ok(())
 }
 

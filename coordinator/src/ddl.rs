@@ -9,12 +9,14 @@
 //! | `definition` | what a table definition consists of: columns, keys, constraints, partitions |
 //! | `create_table` | CREATE TABLE, CREATE TABLE AS |
 //! | `create_index` | CREATE INDEX, and building an index over rows |
-//! | `alter_table` | ALTER TABLE |
-//! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
 //! | `own_rows` | rows of tables that the open transaction has made |
+//! | `alter_table`, `alter_column` | ALTER TABLE |
+//! | `comment` | COMMENT ON |
+//! | `like` | CREATE TABLE … LIKE |
 //! | `drop` | DROP, TRUNCATE, and schemas |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `swap` | giving a table's rows another form |
 //! | `view` | CREATE and DROP VIEW |
 //! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
@@ -34,17 +36,22 @@ use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::session::Session;
 
+mod alter_column;
 mod alter_table;
+mod comment;
 mod create_index;
 mod create_table;
 mod definition;
 mod drop;
+mod like;
 mod own_rows;
 mod rename;
-mod rewrite;
 mod sequence;
 mod stored_expression;
+mod swap;
 mod view;
+
+pub(crate) use swap::REWRITING;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -56,6 +63,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         Statement::CreateTable(_)
             | Statement::CreateIndex(_)
             | Statement::CreateView(_)
+            | Statement::Comment { .. }
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
@@ -74,6 +82,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     Ok(Some(match tree {
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::Comment { .. } => comment::execute(session, tree).await?,
         Statement::CreateView(create) => view::create(session, prepared, create).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,

@@ -114,6 +114,16 @@ impl TargetTable {
         })
     }
 
+    /// Refuses to write to a table whose rows are being copied: the statement tries again a little later.
+    pub fn refuse_closed(&self) -> Result<(), Report> {
+        if !self.table.options.iter().any(|(name, _)| name == crate::ddl::REWRITING) {
+            return Ok(());
+        }
+        let message = format!("table \"{}\" is being altered by another session", self.table.name);
+        let report = Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+        Err(Report { retryable: true, ..report })
+    }
+
     /// Where the table's rows go.
     pub fn destination(&self) -> Destination<'_> {
         Destination { relation: self.table.storage, map: &self.map, bounds: &self.bounds, constraint: self.key_constraint }

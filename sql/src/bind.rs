@@ -19,6 +19,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::logical_expr::Expr;
 use functions::context::{ExprContext, ParameterTypes, SessionSettings};
@@ -89,6 +90,29 @@ pub fn bind(
 
 /// Binds one expression over named columns, which become `t.<i>`, and casts it to `ty` as an assignment does: defaults, checks, partition bounds.
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
+    bind_alone(text, columns, settings, "this expression", |binder, bound| {
+        Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+    })
+}
+
+/// Binds the condition of a CHECK constraint.
+pub fn bind_check(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
+    let bound = bind_alone(text, columns, settings, "check constraints", |binder, bound| {
+        if has_subquery(&bound.expr) {
+            return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use subquery in check constraint"));
+        }
+        Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
+    })?;
+    Ok(bound)
+}
+
+fn bind_alone(
+    text: &str,
+    columns: &[(String, SqlType)],
+    settings: &SessionSettings,
+    clause: &'static str,
+    finish: impl FnOnce(&Binder<'_>, TypedExpr) -> Result<TypedExpr>,
+) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
     let binder = Binder {
@@ -100,8 +124,8 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
         views: RefCell::default(),
     };
     let scope = Scope::of_row("t", columns);
-    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
-    Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, clause))?;
+    finish(&binder, bound)
 }
 
 /// The relation that a name stands for: COPY names one without a query around it.
@@ -167,7 +191,7 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
             "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
             other => {
                 let message = format!("unrecognized EXPLAIN option \"{other}\"");
-                return Err(BindError::new(common::sqlstate::SqlState::SYNTAX_ERROR, message));
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`parse`]: text to `sqlparser`'s syntax trees, with PostgreSQL's syntax errors. [`partition_clause`]: what Partita adds to the syntax. [`copy_syntax`]: COPY.
 //!   [`object_syntax`]: statements about schema objects.
+//!   [`table_syntax`]: forms of CREATE TABLE.
 //! - [`schema`]: what the binder asks of a catalog ([`schema::CatalogView`]).
 //! - [`bound`]: what comes out ([`bound::BoundStatement`]).
 //! - [`bind`]: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML.
@@ -19,6 +20,7 @@ pub mod object_syntax;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;
+pub mod table_syntax;
 mod transaction_syntax;
 
-pub use bind::{bind, bind_expression, find_relation, ident_name};
+pub use bind::{bind, bind_check, bind_expression, find_relation, ident_name};

@@ -150,6 +150,12 @@ fn drop_index(
             changes.push(Change::DropIndex(index.oid));
         }
         None => {
+            if let Some((table, _)) = super::rename::key_of(around, name)? {
+                let index = split_name(name)?.1;
+                let message = format!("cannot drop index {index} because constraint {index} on table {} requires it", table.name);
+                return Err(Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                    .with_hint(format!("You can drop constraint {index} on table {} instead.", table.name)));
+            }
             not_found(around, name, ("index", "an"), if_exists, session).map_err(|error| match error.sqlstate {
                 SqlState::UNDEFINED_TABLE => Report { sqlstate: SqlState::UNDEFINED_OBJECT, ..error },
                 _ => error,

@@ -89,7 +89,6 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
         Statement::Deallocate { name, .. } => deallocate(session, name),
         Statement::Copy { to: false, .. } => Ok(StatementResult::CopyIn(Box::new(copy_in::begin(session, tree)?))),
         Statement::Copy { to: true, .. } => Ok(StatementResult::CopyOut(copy_out::begin(session, prepared, tree).await?)),
-        Statement::Comment { .. } => done("COMMENT"),
         Statement::Grant(_) => done("GRANT"),
         Statement::Revoke(_) => done("REVOKE"),
         Statement::CreateExtension(extension) if extension.name.value == "plpgsql" => done("CREATE EXTENSION"),

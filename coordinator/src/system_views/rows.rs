@@ -109,6 +109,7 @@ fn pg_catalog(name: &str) -> RowSource {
         "pg_settings" => activity::pg_settings,
         "pg_stat_activity" => activity::pg_stat_activity,
         "pg_timezone_names" => activity::pg_timezone_names,
+        "pg_description" => relations::pg_description,
         "pg_sequence" => sequences::pg_sequence,
         "pg_sequences" => return RowSource::Asked(sequences::pg_sequences),
         "pg_stat_all_tables" | "pg_stat_user_tables" => return RowSource::Asked(cluster::pg_stat_user_tables),

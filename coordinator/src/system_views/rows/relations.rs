@@ -228,6 +228,19 @@ fn attribute(relation: Oid, name: &str, ty: SqlType, attnum: i16, shape: Attribu
     ]
 }
 
+pub(super) fn pg_description(reading: &Reading<'_>) -> Vec<Row> {
+    let class = |name: &str| definitions::named("pg_catalog", name).map_or(Oid(0), |relation| relation.oid);
+    let (relation, namespace) = (class("pg_class"), class("pg_namespace"));
+    // A comment outlives its object until the object's oid comes to nothing.
+    let there = reading.catalog.comments().filter_map(|comment| {
+        let is_schema = reading.catalog.schema(comment.object).is_some();
+        let is_relation = || objects::by_oid(reading.catalog, comment.object).is_some();
+        let of = if is_schema { namespace } else { is_relation().then_some(relation)? };
+        Some(vec![oid(comment.object), oid(of), Datum::Int4(i32::from(comment.attnum)), text(&comment.text)])
+    });
+    there.collect()
+}
+
 pub(super) fn pg_attrdef(reading: &Reading<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for table in reading.catalog.tables() {
