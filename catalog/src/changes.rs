@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use common::ids::{Oid, RelationId};
+use common::user_types::UserType;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
@@ -27,6 +28,11 @@ pub enum Change {
     /// A key space that nothing names any more.
     DropStorage(RelationId),
     PutWorker(Worker),
+    CreateType(UserType),
+    /// A new definition of a type that exists. Columns of the type take it on.
+    AlterType(UserType),
+    /// No column is of the type any more.
+    DropType(Oid),
 }
 
 impl Change {

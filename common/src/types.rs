@@ -2,6 +2,7 @@
 //!
 //! | type | Arrow | remark |
 //! | --- | --- | --- |
+//! | an enum | Int64 | see [`crate::enums`] |
 //! | bool, int2/4/8, float4/8 | Boolean, Int16/32/64, Float32/64 | |
 //! | numeric(p,s), p <= 38, 0 <= s <= p | Decimal128(p, s) | cannot hold NaN or infinity |
 //! | numeric, any other | Binary | [`crate::numeric::Numeric::to_sortable`]: byte order is numeric order |
@@ -14,7 +15,7 @@
 //! | timestamptz | Timestamp(us, "UTC") | likewise |
 //! | interval | Interval(MonthDayNano) | |
 //! | oid, reg* | UInt32 | |
-//! | T\[\] | List(T) | one dimension |
+//! | T\[\] | Binary | the form of [`crate::row`], dimensions and all |
 //!
 //! Arrow types do not tell a text from a json: whoever needs the SQL type keeps it beside the batch.
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::enums::EnumType;
 use crate::ids::Oid;
 
 /// A scalar type of PostgreSQL.
@@ -64,6 +66,8 @@ pub enum Scalar {
     Void,
     /// An anonymous row.
     Record,
+    /// A type of CREATE TYPE … AS ENUM.
+    Enum(EnumType),
 }
 
 /// A type of a column or an expression: a scalar or an array of it, with PostgreSQL's type modifier (-1 for none).
@@ -114,38 +118,39 @@ pub const SCALARS: &[ScalarRow] = &[
 ];
 
 impl Scalar {
+    /// What is known of a type that the server is born with.
     fn row(self) -> &'static ScalarRow {
         SCALARS.iter().find(|row| row.0 == self).expect("every scalar has a row in SCALARS; a test checks it")
     }
 
     /// The type's identifier in pg_type.
     pub fn oid(self) -> Oid {
-        Oid(self.row().1)
+        if let Self::Enum(ty) = self { ty.definition().oid } else { Oid(self.row().1) }
     }
 
     /// The identifier of the array type over this type; 0 where there is none.
     pub fn array_oid(self) -> Oid {
-        Oid(self.row().2)
+        if let Self::Enum(ty) = self { ty.definition().array_oid } else { Oid(self.row().2) }
     }
 
     /// pg_type.typname.
     pub fn internal_name(self) -> &'static str {
-        self.row().3
+        if let Self::Enum(ty) = self { &ty.definition().name } else { self.row().3 }
     }
 
     /// pg_type.typlen.
     pub fn width(self) -> i16 {
-        self.row().5
+        if let Self::Enum(_) = self { 4 } else { self.row().5 }
     }
 
     /// pg_type.typcategory.
     pub fn category(self) -> char {
-        self.row().6
+        if let Self::Enum(_) = self { 'E' } else { self.row().6 }
     }
 
     /// pg_type.typispreferred.
     pub fn is_preferred(self) -> bool {
-        self.row().7
+        !matches!(self, Self::Enum(_)) && self.row().7
     }
 }
 
@@ -226,13 +231,13 @@ impl SqlType {
     /// The Arrow type that carries this type in a batch.
     pub fn arrow(self) -> DataType {
         if self.is_array {
-            return DataType::List(Arc::new(Field::new("item", self.element().arrow(), true)));
+            return DataType::Binary;
         }
         match self.scalar {
             Scalar::Bool => DataType::Boolean,
             Scalar::Int2 => DataType::Int16,
             Scalar::Int4 => DataType::Int32,
-            Scalar::Int8 => DataType::Int64,
+            Scalar::Int8 | Scalar::Enum(_) => DataType::Int64,
             Scalar::Float4 => DataType::Float32,
             Scalar::Float8 => DataType::Float64,
             Scalar::Numeric => match self.numeric_precision_scale() {
@@ -261,9 +266,14 @@ impl SqlType {
         }
     }
 
+    /// The Arrow type of a list of such values: what a set is before its rows are cut out of it.
+    pub fn arrow_list(self) -> DataType {
+        DataType::List(Arc::new(Field::new("item", self.arrow(), true)))
+    }
+
     /// The name as `format_type` prints it: `character varying(20)`, `numeric(10,2)`, `integer[]`.
     pub fn display_name(self) -> String {
-        let base = self.scalar.row().4;
+        let base = if let Scalar::Enum(ty) = self.scalar { &ty.definition().display_name } else { self.scalar.row().4 };
         let mut name = match (self.scalar, self.typmod) {
             (Scalar::Varchar | Scalar::Bpchar, n) if n >= 4 => format!("{base}({})", n - 4),
             (Scalar::Bpchar, _) => "bpchar".to_owned(),
@@ -281,6 +291,17 @@ impl SqlType {
             name.push_str("[]");
         }
         name
+    }
+}
+
+impl SqlType {
+    /// The name of the type without a modifier, as regtype and messages print it: there `bpchar` is `character`.
+    pub fn plain_name(self) -> String {
+        match (self.scalar, self.is_array) {
+            (Scalar::Bpchar, false) => "character".to_owned(),
+            (Scalar::Bpchar, true) => "character[]".to_owned(),
+            _ => self.without_typmod().display_name(),
+        }
     }
 }
 

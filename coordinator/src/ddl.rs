@@ -12,6 +12,8 @@
 //! | `alter_table` | ALTER TABLE |
 //! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
 //! | `drop` | DROP, TRUNCATE, and schemas |
+//! | `user_types` | CREATE TYPE … AS ENUM, ALTER TYPE |
+//! | `domains` | CREATE DOMAIN, ALTER DOMAIN |
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use common::error::Report;
 use common::ids::CatalogVersion;
 use common::sqlstate::SqlState;
 use functions::context::SessionSettings;
+use sql::domain_syntax::domain_name;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
 use crate::prepared::Prepared;
@@ -32,8 +35,10 @@ mod alter_table;
 mod create_index;
 mod create_table;
 mod definition;
+mod domains;
 mod drop;
 mod rewrite;
+mod user_types;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -48,6 +53,9 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
+            | Statement::CreateType { .. }
+            | Statement::AlterType(_)
+            | Statement::DropDomain(_)
     );
     if !is_ddl {
         return Ok(None);
@@ -60,6 +68,13 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     }
     let clause = prepared.statement.partitioning.clone();
     Ok(Some(match tree {
+        Statement::CreateTable(create) if let (Some(name), [column]) = (domain_name(&create.name), create.columns.as_slice()) => {
+            domains::create(session, &name, column).await?
+        }
+        Statement::AlterTable(alter) if let Some(name) = domain_name(&alter.name) => {
+            domains::alter(session, &name, &alter.operations).await?
+        }
+        Statement::CreateType { .. } | Statement::AlterType(_) => user_types::execute(session, tree).await?,
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,

@@ -45,6 +45,12 @@ impl SchemaView {
         Ok(Some(target))
     }
 
+    /// The default that a domain, or the nearest that it is made over, gives.
+    fn domain_default(&self, domain: Oid) -> Option<String> {
+        let types = self.state.user_types();
+        types.domain_chain(domain).into_iter().find_map(|ty| ty.domain()?.default.clone())
+    }
+
     /// What SQL sees of a table.
     fn table_info(&self, table: &Arc<Table>, schema: &str) -> Arc<RelationInfo> {
         if let Some(found) = self.relations.lock().get(&table.oid) {
@@ -55,7 +61,7 @@ impl SchemaView {
             ty: c.ty,
             not_null: c.not_null,
             attnum: c.attnum,
-            default: c.default.clone(),
+            default: c.default.clone().or_else(|| self.domain_default(c.domain?)),
         });
         let unique_keys = table.uniques.iter().map(|u| UniqueKey {
             oid: match u.enforced_by {

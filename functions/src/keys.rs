@@ -224,11 +224,16 @@ pub(crate) fn write_key(value: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
         Datum::Interval(v) => out.extend_from_slice(&(v.total_micros().cast_unsigned() ^ (1 << 127)).to_be_bytes()),
         Datum::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Array(elements) => {
-            for element in elements {
+            for element in elements.iter() {
                 out.push(if element.is_null() { 2 } else { 1 });
                 write_key(element, ty.element(), out)?;
             }
             out.push(0);
+            out.push(elements.dimensions().len() as u8);
+            for dimension in elements.dimensions() {
+                out.extend_from_slice(&(dimension.length.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+                out.extend_from_slice(&(dimension.lower.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+            }
         }
     }
     Ok(())

@@ -8,6 +8,8 @@ mod datetime_make;
 mod datetime_now;
 mod datetime_operators;
 mod datetime_zone;
+pub(crate) mod domains;
+mod enums;
 mod formatting;
 pub(crate) mod json_building;
 mod json_operators;
@@ -31,6 +33,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         datetime_now::definitions(),
         datetime_operators::definitions(),
         datetime_zone::definitions(),
+        domains::definitions(),
+        enums::definitions(),
         formatting::definitions(),
         patterns::definitions(),
         arrays::definitions(),

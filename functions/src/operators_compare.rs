@@ -35,6 +35,7 @@ const PAIRS: &[&[&str]] = &[
     &["oid"],
     &["jsonb"],
     &["anyarray"],
+    &["anyenum"],
 ];
 
 pub(crate) fn definitions() -> Vec<Definition> {

@@ -11,7 +11,7 @@
 //! | type | value bytes |
 //! | --- | --- |
 //! | bool | 1 byte |
-//! | integers, date, time, timestamps | big endian, sign bit flipped |
+//! | integers, enums (as bigint), date, time, timestamps | big endian, sign bit flipped |
 //! | oid, reg* | big endian |
 //! | floats | IEEE bits made monotonic; -0 as 0, every NaN as one above infinity |
 //! | numeric | the sortable form without its display scale |
@@ -19,10 +19,11 @@
 //! | bytea | 0 escaped as 0 255, ended by 0 0 |
 //! | uuid | 16 bytes |
 //! | interval | its length in microseconds, 16 bytes |
-//! | arrays | each element as a column, ended by 0 |
+//! | arrays | each element as a column, ended by 0; then the number of dimensions and, for each, length and lower bound |
 //!
 //! The value bytes (not the marker) of a descending column are inverted.
 
+use common::array::{Array, Dimension};
 use common::datum::Datum;
 use common::interval::Interval;
 use common::numeric::Numeric;
@@ -144,12 +145,17 @@ impl KeySchema {
 }
 
 fn encode_value(ty: SqlType, value: &Datum, out: &mut Vec<u8>) -> Result<(), KeyError> {
-    if let (true, Datum::Array(elements)) = (ty.is_array, value) {
+    if let (true, Datum::Array(array)) = (ty.is_array, value) {
         let element = KeyColumn::ascending(ty.element());
-        for value in elements {
+        for value in array.iter() {
             element.encode(value, out)?;
         }
         out.push(0);
+        out.push(array.dimensions().len() as u8);
+        for dimension in array.dimensions() {
+            out.extend_from_slice(&(dimension.length.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+            out.extend_from_slice(&(dimension.lower.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+        }
         return Ok(());
     }
     match value {
@@ -215,7 +221,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         Scalar::Int2 => (Datum::Int2((u16::from_be_bytes(fixed(bytes)?) ^ (1 << 15)).cast_signed()), 2),
         Scalar::Int4 => (Datum::Int4(int4(bytes)?), 4),
         Scalar::Date => (Datum::Date(int4(bytes)?), 4),
-        Scalar::Int8 => (Datum::Int8(int8(bytes)?), 8),
+        Scalar::Int8 | Scalar::Enum(_) => (Datum::Int8(int8(bytes)?), 8),
         Scalar::Time => (Datum::Time(int8(bytes)?), 8),
         Scalar::Timestamp | Scalar::Timestamptz => (Datum::Timestamp(int8(bytes)?), 8),
         Scalar::Float4 => {
@@ -252,7 +258,15 @@ fn decode_array(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         values.push(value);
         at += used;
     }
-    Some((Datum::Array(values), at + 1))
+    let count = usize::from(*bytes.get(at + 1)?);
+    at += 2;
+    let mut numbers =
+        bytes.get(at..at + 8 * count)?.chunks_exact(4).map(|b| (u32::from_be_bytes([b[0], b[1], b[2], b[3]]) ^ (1 << 31)).cast_signed());
+    let mut dimensions = Vec::with_capacity(count);
+    while let (Some(length), Some(lower)) = (numbers.next(), numbers.next()) {
+        dimensions.push(Dimension { length, lower });
+    }
+    Some((Datum::Array(Array::new(dimensions, values)?), at + 8 * count))
 }
 
 fn decode_bytea(bytes: &[u8]) -> Option<(Datum, usize)> {

@@ -10,6 +10,7 @@
 //! | `from_clause` | FROM items and joins |
 //! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
+//! | `domain` | casts to domains |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
 //! | `simple` | recognises statements for the point path |
@@ -33,6 +34,7 @@ use crate::schema::{CatalogView, RelationInfo};
 mod call;
 mod change;
 mod ctes;
+mod domain;
 mod environment;
 mod expression;
 mod from_clause;
@@ -89,6 +91,16 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+}
+
+/// Binds a CHECK condition over named columns, which become `t.<i>`.
+pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
+    let tree = parse::parse_expression(text)?;
+    let parameters = ParameterTypes::default();
+    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let scope = Scope::of_row("t", columns);
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "check constraints"))?;
+    Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
 }
 
 /// The relation that a name stands for: COPY names one without a query around it.

@@ -12,9 +12,11 @@ pub mod bind;
 pub mod bound;
 pub mod copy_syntax;
 mod dialect;
+pub mod domain_syntax;
 pub mod error;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;
+mod subscript_targets;
 
-pub use bind::{bind, bind_expression, find_relation, ident_name};
+pub use bind::{bind, bind_condition, bind_expression, find_relation, ident_name};

@@ -9,6 +9,7 @@
 //! Invariant: pure functions; the time zone database is the only table read. DataFusion is not known here: `functions` lifts these to
 //! columns.
 
+pub mod array;
 mod array_text;
 pub mod binary;
 pub mod bytes;

@@ -18,10 +18,7 @@ pub fn apply_typmod(value: Datum, ty: SqlType, explicit: bool) -> Result<Datum, 
         return Ok(value);
     }
     match value {
-        Datum::Array(elements) => {
-            let fitted = elements.into_iter().map(|element| apply_typmod(element, ty.element(), explicit));
-            fitted.collect::<Result<_, _>>().map(Datum::Array)
-        }
+        Datum::Array(elements) => elements.try_map(|element| apply_typmod(element.clone(), ty.element(), explicit)).map(Datum::Array),
         Datum::Text(text) => fit_text(text, ty, explicit).map(Datum::Text),
         Datum::Numeric(number) if ty.scalar == Scalar::Numeric => fit_numeric(number, ty).map(Datum::Numeric),
         Datum::Time(micros) => Ok(Datum::Time(interval_text::rounded(micros, ty.typmod).unwrap_or(micros))),

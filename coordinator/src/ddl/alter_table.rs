@@ -356,7 +356,7 @@ async fn add_check(session: &mut Session, table: Oid, name: Option<String>, text
     Ok(())
 }
 
-async fn has_row(session: &mut Session, text: &str) -> Result<bool, Report> {
+pub(super) async fn has_row(session: &mut Session, text: &str) -> Result<bool, Report> {
     let parsed = sql::parse::parse_statements(text)?.into_iter().next().ok_or_else(|| Report::internal("no statement"))?;
     let prepared = session.prepare(&parsed, Vec::new())?;
     match Box::pin(crate::execute::execute(session, &prepared, Vec::new())).await? {

@@ -99,6 +99,7 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
                 missing: common::datum::Datum::Null,
                 dropped: false,
                 hidden: false,
+                domain: None,
             });
         }
         return Ok(draft);

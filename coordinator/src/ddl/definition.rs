@@ -18,7 +18,7 @@ use functions::context::SessionSettings;
 use partition::bounds::Bounds;
 use partition::hash::{HASH_VALUES, hash_split_points};
 use partition::key::{KeyColumn, KeySchema};
-use sql::bind::type_name::sql_type;
+use sql::bind::type_name::named_type;
 use sql::partition_clause::{Method, PartitionClause};
 use sqlparser::ast::{ColumnDef, ColumnOption, Expr, Ident, IndexColumn as IndexColumnTree, TableConstraint};
 
@@ -75,7 +75,8 @@ impl TableDraft {
             return Err(Report::new(SqlState::TOO_MANY_COLUMNS, format!("tables can have at most {COLUMNS_MAX} columns")));
         }
         refuse_serial(&tree.data_type)?;
-        let ty = sql_type(&tree.data_type).map_err(|e| e.report())?;
+        let named = named_type(&tree.data_type, settings).map_err(|e| e.report())?;
+        let ty = named.ty;
         let mut column = Column {
             attnum: attnum(self.columns.len())?,
             name: name.clone(),
@@ -85,6 +86,7 @@ impl TableDraft {
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            domain: named.domain.map(|domain| domain.oid),
         };
         for option in &tree.options {
             let constraint = option.name.as_ref().map(folded);
@@ -325,6 +327,7 @@ impl Definer<'_> {
                 missing: Datum::Int8(0),
                 dropped: false,
                 hidden: true,
+                domain: None,
             });
             key_columns.push(row_id);
         }

@@ -6,10 +6,11 @@ use catalog::changes::Change;
 use catalog::objects::{Schema, Table};
 use catalog::{placement, state::CatalogState};
 use common::error::Report;
+use common::ids::Oid;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate};
+use sqlparser::ast::{DropBehavior, ObjectName, ObjectType, SchemaName, Statement, Truncate};
 
-use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts};
+use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts, user_types};
 use crate::result::StatementResult;
 use crate::session::Session;
 
@@ -21,7 +22,8 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 ObjectType::Table => "DROP TABLE",
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
-                ObjectType::View | ObjectType::MaterializedView | ObjectType::Sequence | ObjectType::Type if *if_exists => {
+                ObjectType::Type => "DROP TYPE",
+                ObjectType::View | ObjectType::MaterializedView | ObjectType::Sequence if *if_exists => {
                     // There are none of these, so that there is nothing to drop.
                     for name in names {
                         session.notices.push(skipped(&object_type.to_string().to_lowercase(), &name.to_string()));
@@ -36,6 +38,7 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 for name in names {
                     match object_type {
                         ObjectType::Table => drop_table(&around, name, *if_exists, session, &mut changes)?,
+                        ObjectType::Type => drop_type(&around, name, (*if_exists, *cascade), None, session, &mut changes)?,
                         ObjectType::Index => drop_index(&around, name, *if_exists, session, &mut changes)?,
                         _ => drop_schema(&around, name, *if_exists, *cascade, session, &mut changes)?,
                     }
@@ -46,8 +49,40 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
             }
             Err(too_many_attempts())
         }
+        Statement::DropDomain(drop) => {
+            let cascade = matches!(drop.drop_behavior, Some(DropBehavior::Cascade));
+            for _ in 0..ATTEMPTS_MAX {
+                let around = Surroundings::of(session);
+                let mut changes = Vec::new();
+                drop_type(&around, &drop.name, (drop.if_exists, cascade), Some("domain"), session, &mut changes)?;
+                if changes.is_empty() || propose(session, around.state.version(), &changes).await?.is_some() {
+                    return Ok(StatementResult::Command("DROP DOMAIN".into()));
+                }
+            }
+            Err(too_many_attempts())
+        }
         other => Err(Report::unsupported(format!("the statement {other}"))),
     }
+}
+
+/// DROP TYPE, or DROP DOMAIN, which wants a domain.
+fn drop_type(
+    around: &Surroundings,
+    name: &ObjectName,
+    (if_exists, cascade): (bool, bool),
+    kind: Option<&str>,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
+    match around.user_type(name)? {
+        Some(ty) if kind.is_some() && ty.domain().is_none() => {
+            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a domain", user_types::plain(name))));
+        }
+        Some(ty) => changes.push(user_types::drop_type(around, &ty, cascade)?),
+        None if if_exists => session.notices.push(skipped("type", &user_types::plain(name))),
+        None => return Err(user_types::missing_type(name)),
+    }
+    Ok(())
 }
 
 fn skipped(kind: &str, name: &str) -> Report {
@@ -124,7 +159,24 @@ fn drop_schema(
         .with_detail(format!("table {name}.{} depends on schema {name}", first.name))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
+    let types: Vec<_> = around.state.all_user_types().filter(|ty| ty.schema == schema.oid).collect();
+    if let (Some(first), false) = (types.first(), cascade) {
+        return Err(Report::new(
+            SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+            format!("cannot drop schema {name} because other objects depend on it"),
+        )
+        .with_detail(format!("type {name}.{} depends on schema {name}", first.name))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    let dropped: Vec<Oid> = tables.iter().map(|t| t.oid).collect();
     changes.extend(tables.into_iter().map(|t| Change::DropTable(t.oid)));
+    for ty in types {
+        if around.tables_of(ty).all(|table| dropped.contains(&table)) {
+            changes.push(Change::DropType(ty.oid));
+        } else {
+            return Err(Report::unsupported("DROP SCHEMA … CASCADE of a type that columns of other schemas have"));
+        }
+    }
     changes.push(Change::DropSchema(schema.oid));
     Ok(())
 }

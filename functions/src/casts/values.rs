@@ -32,8 +32,7 @@ fn convert(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
         return Ok(Datum::Null);
     }
     if let (Datum::Array(elements), true, true) = (value, from.is_array, to.is_array) {
-        let cast = elements.iter().map(|e| cast_value(e, from.element(), to.element(), env));
-        return cast.collect::<Result<_, _>>().map(Datum::Array);
+        return elements.try_map(|e| cast_value(e, from.element(), to.element(), env)).map(Datum::Array);
     }
     if from.without_typmod() == to.without_typmod() {
         return Ok(value.clone());
@@ -83,7 +82,7 @@ pub fn object_text(oid: u32, kind: Scalar, catalog: Option<&dyn CatalogLookup>) 
     if kind == Scalar::Regtype
         && let Some(ty) = SqlType::from_oid(common::ids::Oid(oid))
     {
-        return ty.display_name();
+        return ty.plain_name();
     }
     catalog.and_then(|c| c.object_name(kind, oid)).unwrap_or_else(|| oid.to_string())
 }

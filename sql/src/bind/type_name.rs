@@ -1,7 +1,11 @@
 //! Type names of SQL text.
 
+use std::sync::Arc;
+
 use common::sqlstate::SqlState;
 use common::types::{SCALARS, Scalar, SqlType};
+use common::user_types::UserType;
+use functions::context::SessionSettings;
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 use crate::error::{BindError, Result};
@@ -24,8 +28,47 @@ pub(crate) fn interval(first: Option<&str>, last: Option<&str>, precision: Optio
     }
 }
 
-/// The type that a type name means.
-pub fn sql_type(name: &DataType) -> Result<SqlType> {
+/// What a type name means: the type of its values, and the domain that it is.
+#[derive(Clone, Debug)]
+pub struct NamedType {
+    pub ty: SqlType,
+    pub domain: Option<Arc<UserType>>,
+}
+
+/// The type that a type name means, among those that the server is born with and those that users made.
+pub fn named_type(name: &DataType, settings: &SessionSettings) -> Result<NamedType> {
+    match name {
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            let parts = super::from_clause::name_parts(name)?;
+            let found = match parts.as_slice() {
+                [single] if SCALARS.iter().any(|row| row.3 == single) => None,
+                [single] => settings.types.found(&settings.search_path, single),
+                [schema, single] => settings.types.named(schema, single),
+                _ => None,
+            };
+            match found {
+                Some(found) => Ok(NamedType { ty: found.value_type(), domain: found.domain().map(|_| Arc::clone(found)) }),
+                None => custom(name, modifiers).map(|ty| NamedType { ty, domain: None }),
+            }
+        }
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
+            let element = named_type(element, settings)?;
+            if element.domain.is_some() {
+                return Err(BindError::unsupported("an array of a domain"));
+            }
+            // Arrays of arrays have the type of arrays.
+            Ok(NamedType { ty: SqlType::array_of(element.ty.element()), domain: None })
+        }
+        other => built_in(other).map(|ty| NamedType { ty, domain: None }),
+    }
+}
+
+/// The type of the values that a type name means.
+pub fn sql_type(name: &DataType, settings: &SessionSettings) -> Result<SqlType> {
+    named_type(name, settings).map(|named| named.ty)
+}
+
+fn built_in(name: &DataType) -> Result<SqlType> {
     let plain = |scalar: Scalar| Ok(SqlType::from(scalar));
     match name {
         DataType::Bool | DataType::Boolean => plain(Scalar::Bool),
@@ -37,7 +80,7 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::Float(info) => float(info),
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info),
         DataType::Text => plain(Scalar::Text),
-        DataType::Character(length) | DataType::Char(length) => characters(Scalar::Bpchar, length.as_ref(), "character"),
+        DataType::Character(length) | DataType::Char(length) => characters(Scalar::Bpchar, length.as_ref(), "char"),
         DataType::CharacterVarying(length) | DataType::CharVarying(length) | DataType::Varchar(length) => {
             characters(Scalar::Varchar, length.as_ref(), "varchar")
         }
@@ -60,11 +103,6 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::JSON => plain(Scalar::Json),
         DataType::JSONB => plain(Scalar::Jsonb),
         DataType::Regclass => plain(Scalar::Regclass),
-        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
-            let element = sql_type(element)?;
-            // Arrays of arrays have the type of arrays.
-            Ok(SqlType::array_of(element.element()))
-        }
         DataType::Custom(name, modifiers) => custom(name, modifiers),
         other => Err(unknown(&other.to_string())),
     }
