@@ -293,7 +293,9 @@ impl<'a> RowReader<'a> {
                 Field::Unscaled(unscaled_from(self.take_slice(len)?)?)
             }
             Scalar::Numeric => Field::Numeric(self.take_bytes()?),
-            Scalar::Bytea => Field::Bytea(self.take_bytes()?),
+            Scalar::Bytea | Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => {
+                Field::Bytea(self.take_bytes()?)
+            }
             Scalar::Void => Field::Null,
             Scalar::Text
             | Scalar::Varchar
@@ -304,6 +306,8 @@ impl<'a> RowReader<'a> {
             | Scalar::Jsonb
             | Scalar::Jsonpath
             | Scalar::Unknown
+            | Scalar::Bit
+            | Scalar::Varbit
             | Scalar::Record => {
                 let bytes = self.take_bytes()?;
                 Field::Text(std::str::from_utf8(bytes).map_err(|_| RowError::Malformed("text is not UTF-8"))?)

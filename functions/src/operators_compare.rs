@@ -36,6 +36,17 @@ const PAIRS: &[&[&str]] = &[
     &["jsonb"],
     &["anyarray"],
     &["anyenum"],
+    &["timetz"],
+    &["inet"],
+    &["macaddr"],
+    &["bit"],
+    &["varbit"],
+    &["int4range"],
+    &["int8range"],
+    &["numrange"],
+    &["tsrange"],
+    &["tstzrange"],
+    &["daterange"],
 ];
 
 pub(crate) fn definitions() -> Vec<Definition> {

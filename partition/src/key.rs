@@ -15,8 +15,8 @@
 //! | oid, reg* | big endian |
 //! | floats | IEEE bits made monotonic; -0 as 0, every NaN as one above infinity |
 //! | numeric | the sortable form without its display scale |
-//! | text family | the bytes and a 0 (text holds no 0); char(n) without trailing blanks |
-//! | bytea | 0 escaped as 0 255, ended by 0 0 |
+//! | text family, bit strings | the bytes and a 0 (text holds no 0); char(n) without trailing blanks |
+//! | bytea, and what travels as bytes | 0 escaped as 0 255, ended by 0 0 |
 //! | uuid | 16 bytes |
 //! | interval | its length in microseconds, 16 bytes |
 //! | arrays | each element as a column, ended by 0; then the number of dimensions and, for each, length and lower bound |
@@ -27,7 +27,7 @@ use common::array::{Array, Dimension};
 use common::datum::Datum;
 use common::interval::Interval;
 use common::numeric::Numeric;
-use common::types::{Scalar, SqlType};
+use common::types::{RangeKind, Scalar, SqlType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{KEY_BYTES_MAX, KeyError};
@@ -58,7 +58,17 @@ impl KeyColumn {
 
     /// Whether values of this type have an order that keys keep.
     pub fn is_ordered(self) -> bool {
-        !matches!(self.ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Jsonpath | Scalar::Record | Scalar::Void | Scalar::Unknown)
+        // The bytes of a numrange have display scales in them.
+        !matches!(
+            self.ty.scalar,
+            Scalar::Range(RangeKind::Num)
+                | Scalar::Json
+                | Scalar::Jsonb
+                | Scalar::Jsonpath
+                | Scalar::Record
+                | Scalar::Void
+                | Scalar::Unknown
+        )
     }
 
     /// Appends one value, marker included.
@@ -233,7 +243,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
             (Datum::Float8(f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits })), 8)
         }
         Scalar::Numeric => decode_numeric(bytes)?,
-        Scalar::Bytea => decode_bytea(bytes)?,
+        Scalar::Bytea | Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => decode_bytea(bytes)?,
         Scalar::Uuid => (Datum::Uuid(fixed(bytes)?), 16),
         Scalar::Interval => {
             let micros = (u128::from_be_bytes(fixed(bytes)?) ^ (1 << 127)).cast_signed();
@@ -242,7 +252,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         Scalar::Oid | Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => {
             (Datum::Oid(u32::from_be_bytes(fixed(bytes)?)), 4)
         }
-        Scalar::Char | Scalar::Name | Scalar::Text | Scalar::Bpchar | Scalar::Varchar => {
+        Scalar::Char | Scalar::Name | Scalar::Text | Scalar::Bpchar | Scalar::Varchar | Scalar::Bit | Scalar::Varbit => {
             let end = bytes.iter().position(|&b| b == 0)?;
             (Datum::Text(std::str::from_utf8(&bytes[..end]).ok()?.to_owned()), end + 1)
         }

@@ -12,14 +12,17 @@ use common::row::{ArrayReader, Field, stored_element};
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 
+use crate::byte_forms;
 use crate::calendar::{
     DATE_INFINITY, DATE_NEGATIVE_INFINITY, DAY, DAYS_TO_2000, INFINITY, MICROS_TO_2000, NEGATIVE_INFINITY, is_date, is_timestamp,
 };
 use crate::error::ValueError;
 use crate::json_parse;
+use crate::network::Inet;
 use crate::text_output::write_label;
+use crate::timetz::TimeTz;
 use crate::typmod::apply_typmod;
-use crate::{array, decimal, text_input};
+use crate::{array, bits, decimal, range, range_text, text_input};
 
 /// Before the text of a jsonb.
 const JSONB_VERSION: u8 = 1;
@@ -42,6 +45,7 @@ pub fn write(value: &Datum, ty: SqlType, out: &mut Vec<u8>) {
         Datum::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Numeric(v) => write_numeric(v, out),
         Datum::Text(v) => write_text(v, ty, out),
+        Datum::Bytea(v) if byte_forms::write_binary(v, ty, out) => {}
         Datum::Bytea(v) => out.extend_from_slice(v),
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Date(v) => write_date(*v, out),
@@ -85,6 +89,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
             }
         }
         Field::Text(v) => write_text(v, ty, out),
+        Field::Bytea(v) if byte_forms::write_binary(v, ty, out) => {}
         Field::Bytea(v) => out.extend_from_slice(v),
         Field::Uuid(v) => out.extend_from_slice(*v),
         Field::Date(v) => write_date(*v, out),
@@ -112,6 +117,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
 fn write_text(text: &str, ty: SqlType, out: &mut Vec<u8>) {
     match ty.scalar {
         // Both begin with a version, which is 1.
+        Scalar::Bit | Scalar::Varbit => return bits::write_binary(text, out),
         Scalar::Jsonb | Scalar::Jsonpath => out.push(JSONB_VERSION),
         // The one-byte type is one byte here even when it is none in text.
         Scalar::Char => match text.as_bytes() {
@@ -305,6 +311,11 @@ fn read_scalar(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> 
         }
         Scalar::Name => Datum::Text(text_input::truncate_name(read_text(input.all())?).to_owned()),
         Scalar::Text | Scalar::Varchar | Scalar::Bpchar | Scalar::Unknown => Datum::Text(read_text(input.all())?.to_owned()),
+        Scalar::Timetz => Datum::Bytea(TimeTz::from_binary(input.i64()?, input.i32()?)?.to_bytes().to_vec().into()),
+        Scalar::Inet | Scalar::Cidr => Datum::Bytea(Inet::read_binary(input.all(), ty.scalar == Scalar::Cidr)?.to_bytes().into()),
+        Scalar::Macaddr => Datum::Bytea(input.take::<6>()?.to_vec().into()),
+        Scalar::Range(kind) => Datum::Bytea(range::to_bytes(&range_text::read_binary(input.all(), kind)?).into()),
+        Scalar::Bit | Scalar::Varbit => Datum::Text(bits::read_binary(input.all())?),
         Scalar::Enum(ty) => text_input::parse_enum(read_text(input.all())?, ty)?,
         Scalar::Void => Datum::Null,
         Scalar::Record => {

@@ -15,6 +15,7 @@ use crate::interval_text;
 use crate::json_parse;
 use crate::jsonpath::Path;
 use crate::typmod::apply_typmod;
+use crate::{bits, byte_forms};
 
 /// The most digits that a numeric has before the point.
 const NUMERIC_WHOLE_DIGITS_MAX: usize = 131_072;
@@ -61,6 +62,10 @@ fn parse_scalar(text: &str, ty: SqlType, settings: &FormatSettings) -> Result<Da
         Scalar::Oid => Datum::Oid(parse_oid(text)?),
         Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => {
             Datum::Oid(parse_reg(text, ty.scalar)?)
+        }
+        Scalar::Bit | Scalar::Varbit => Datum::Text(bits::parse(text)?),
+        Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => {
+            byte_forms::parse(text, ty.scalar, settings)?.unwrap_or(Datum::Null)
         }
         Scalar::Enum(ty) => parse_enum(text, ty)?,
         Scalar::Void => Datum::Null,

@@ -7,6 +7,7 @@ use common::row::{ArrayReader, Field, stored_element};
 use common::types::{Scalar, SqlType};
 use num_traits::Signed;
 
+use crate::byte_forms;
 use crate::datetime_print::{write_date, write_time, write_timestamp, write_timestamptz};
 use crate::format_settings::{ByteaOutput, FormatSettings};
 use crate::interval_text;
@@ -28,6 +29,7 @@ pub fn write(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut Ve
         Datum::Float8(v) => format_float8(*v, settings.extra_float_digits, out),
         Datum::Numeric(v) => write_numeric(v, out),
         Datum::Text(v) => out.extend_from_slice(v.as_bytes()),
+        Datum::Bytea(v) if byte_forms::write_text(v, ty, settings, out) => {}
         Datum::Bytea(v) => write_bytea(v, settings.bytea_output, out),
         Datum::Uuid(v) => write_uuid(v, out),
         Datum::Date(v) => write_date(*v, settings, out),
@@ -62,6 +64,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, settings: &FormatSettings, ou
             }
         }
         Field::Text(v) => out.extend_from_slice(v.as_bytes()),
+        Field::Bytea(v) if byte_forms::write_text(v, ty, settings, out) => {}
         Field::Bytea(v) => write_bytea(v, settings.bytea_output, out),
         Field::Uuid(v) => write_uuid(v, out),
         Field::Date(v) => write_date(*v, settings, out),

@@ -90,6 +90,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         "timestamptz",
         "oid",
         "anyenum",
+        "timetz",
+        "inet",
     ] {
         add(&format!("min({ty}) {ty}"), Implementation::Native(min_udaf));
         add(&format!("max({ty}) {ty}"), Implementation::Native(max_udaf));

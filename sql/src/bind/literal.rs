@@ -22,9 +22,8 @@ impl Binder<'_> {
             Value::Boolean(value) => resolve::literal(&Datum::Bool(*value), Scalar::Bool.into()),
             Value::Null => resolve::literal(&Datum::Null, Scalar::Unknown.into()),
             Value::Placeholder(name) => return self.parameter(name),
-            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-                return Err(BindError::unsupported("a bit string literal"));
-            }
+            Value::HexStringLiteral(digits) => bit_string(&format!("x{digits}"))?,
+            Value::SingleQuotedByteStringLiteral(digits) => bit_string(&format!("b{digits}"))?,
             other => match string(other) {
                 Some(text) => resolve::unknown_literal(text),
                 None => return Err(BindError::unsupported(format!("the literal {other}"))),
@@ -81,6 +80,12 @@ pub(crate) fn number(digits: &str, negative: bool) -> Result<TypedExpr> {
         Err(error) if Numeric::from_str(&signed).is_ok() => Err(FunctionError::Value(error).into()),
         Err(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, format!("trailing junk after numeric literal at or near \"{digits}\""))),
     }
+}
+
+/// `B'101'`, `X'1F'`.
+fn bit_string(text: &str) -> Result<TypedExpr> {
+    let bits = types::bits::parse(text).map_err(FunctionError::Value)?;
+    Ok(resolve::literal(&Datum::Text(bits), Scalar::Bit.into()))
 }
 
 /// The text of a string literal.

@@ -13,6 +13,8 @@ use crate::error::{BindError, Result};
 /// The greatest precision and scale of numeric, and the longest varchar.
 const NUMERIC_PRECISION_MAX: u64 = 1_000;
 const CHARACTERS_MAX: u64 = 10_485_760;
+/// The most bits of a bit string.
+const BITS_MAX: i32 = 83_886_080;
 
 /// `interval first to last (precision)`; the fields are in lower case.
 pub(crate) fn interval(first: Option<&str>, last: Option<&str>, precision: Option<u64>) -> Result<SqlType> {
@@ -88,7 +90,9 @@ fn built_in(name: &DataType) -> Result<SqlType> {
         DataType::Uuid => plain(Scalar::Uuid),
         DataType::Date => plain(Scalar::Date),
         DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Time, *precision),
-        DataType::Time(..) => Err(BindError::unsupported("type time with time zone")),
+        DataType::Time(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timetz, *precision),
+        DataType::Bit(length) => bit_string(Scalar::Bit, length.or(Some(1))),
+        DataType::BitVarying(length) | DataType::VarBit(length) => bit_string(Scalar::Varbit, *length),
         DataType::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Timestamp, *precision),
         DataType::Timestamp(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timestamptz, *precision),
         DataType::Interval { fields, precision } => {
@@ -126,7 +130,8 @@ fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<Sql
             let scalar = ty.unwrap_or(Scalar::Varchar);
             characters(scalar, Some(&CharacterLength::IntegerLength { length: n, unit: None }), last)
         }
-        (Some(scalar @ (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time)), precision) => seconds(scalar, precision),
+        (Some(scalar @ (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time | Scalar::Timetz)), precision) => seconds(scalar, precision),
+        (Some(scalar @ (Scalar::Bit | Scalar::Varbit)), length) => bit_string(scalar, length),
         (Some(Scalar::Numeric), Some(p)) => {
             let scale = modifiers.get(1).and_then(|m| m.parse().ok()).unwrap_or(0);
             numeric(&ExactNumberInfo::PrecisionAndScale(p, scale))
@@ -179,6 +184,18 @@ fn characters(scalar: Scalar, length: Option<&CharacterLength>, name: &str) -> R
         return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} cannot exceed {CHARACTERS_MAX}")));
     }
     Ok(SqlType::with_typmod(scalar, i32::try_from(length).unwrap_or(i32::MAX - 4) + 4))
+}
+
+fn bit_string(scalar: Scalar, length: Option<u64>) -> Result<SqlType> {
+    let name = if scalar == Scalar::Bit { "bit" } else { "varbit" };
+    match length {
+        None => Ok(scalar.into()),
+        Some(0) => Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} must be at least 1"))),
+        Some(length) => match i32::try_from(length).ok().filter(|n| *n <= BITS_MAX) {
+            Some(length) => Ok(SqlType::with_typmod(scalar, length)),
+            None => Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} cannot exceed {BITS_MAX}"))),
+        },
+    }
 }
 
 fn seconds(scalar: Scalar, precision: Option<u64>) -> Result<SqlType> {
