@@ -13,10 +13,11 @@
 //! | `domain` | casts to domains |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
+//! | `view` | views, in FROM |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use common::types::SqlType;
@@ -29,7 +30,7 @@ use sqlparser::ast::{Ident, ObjectName, Statement};
 use crate::bound::{Bound, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
-use crate::schema::{CatalogView, RelationInfo};
+use crate::schema::{CatalogView, RelationInfo, ViewInfo};
 
 mod call;
 mod change;
@@ -52,6 +53,7 @@ mod sets;
 mod simple;
 mod subquery;
 pub mod type_name;
+mod view;
 
 use environment::Environment;
 use scope::Scope;
@@ -64,6 +66,8 @@ pub(crate) struct Binder<'a> {
     /// The text that positions count in.
     source: &'a str,
     next_id: Cell<usize>,
+    /// The views that are being bound, the innermost last.
+    views: RefCell<Vec<Arc<ViewInfo>>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -74,10 +78,12 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder = Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0) };
+    let binder =
+        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), views: RefCell::default() };
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
+        Syntax::Object(object) => BoundStatement::Object(Arc::clone(object)),
         Syntax::Statement(tree) => binder.statement(tree)?,
     };
     Ok(Bound { statement: bound, parameters: parameters.decided(), notices: Vec::new() })
@@ -87,7 +93,14 @@ pub fn bind(
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+    };
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
@@ -106,7 +119,7 @@ pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &Sess
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0) };
+    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), views: RefCell::default() };
     binder.relation(name)
 }
 

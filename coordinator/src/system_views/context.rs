@@ -18,6 +18,7 @@ use super::sizes::{self, Sizes};
 use super::{call, names, objects, roles, rows};
 use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::schema_view::SchemaView;
+use crate::sequences::{SequenceMemory, SequenceReader};
 use crate::session::Session;
 use crate::settings::Settings;
 
@@ -28,6 +29,7 @@ pub struct SystemContext {
     pub(super) parameters: Settings,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
+    pub(super) sequences: Arc<SequenceMemory>,
     /// What was asked of the workers before the statement's plan, for functions such as `pg_relation_size`.
     pub(super) sizes: OnceLock<Sizes>,
 }
@@ -40,6 +42,7 @@ impl SystemContext {
             settings: session.expression_settings(),
             parameters: session.settings.clone(),
             coordinator: Some(Arc::clone(&session.coordinator)),
+            sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),
         }
     }
@@ -55,6 +58,12 @@ impl SystemContext {
             // It is set at most once for each statement.
             let _ = context.sizes.set(sizes);
         }
+    }
+
+    /// The sequences as the statement sees them.
+    pub(super) fn sequence_reader(&self) -> Result<SequenceReader, Report> {
+        let coordinator = self.coordinator.as_ref().ok_or_else(|| Report::internal("sequences are asked outside of a coordinator"))?;
+        Ok(SequenceReader { coordinator: Arc::clone(coordinator), memory: Arc::clone(&self.sequences), state: Arc::clone(&self.catalog) })
     }
 
     /// The connected clients.
@@ -132,7 +141,7 @@ impl SystemContext {
         Some(name)
     }
 
-    fn relation_name(&self, oid: Oid) -> Option<String> {
+    pub(super) fn relation_name(&self, oid: Oid) -> Option<String> {
         let (name, schema) = objects::by_oid(&self.catalog, oid)?;
         if self.is_relation_visible(oid)? {
             return Some(names::quoted(&name));

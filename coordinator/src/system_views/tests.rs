@@ -37,6 +37,7 @@ fn column(attnum: i16, name: &str, ty: SqlType) -> Column {
         dropped: attnum == 3,
         hidden: false,
         domain: None,
+        generated: None,
     }
 }
 
@@ -113,6 +114,7 @@ fn system() -> SystemContext {
         settings: SessionSettings::default(),
         parameters: Settings::new("postgres", "postgres"),
         coordinator: None,
+        sequences: Arc::default(),
         sizes: OnceLock::new(),
     }
 }

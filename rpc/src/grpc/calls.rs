@@ -4,7 +4,7 @@ use bytes::Bytes;
 use common::ids::{CatalogVersion, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog_api::RegisterRequest;
+use crate::catalog_api::{RegisterRequest, SequenceCall};
 use crate::error::RpcError;
 use crate::worker_api::{
     CommitRequest, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, LockRequest, Outcome, PartitionRef, PrepareRequest,
@@ -50,6 +50,7 @@ pub(crate) enum CatalogCall {
     Propose(CatalogVersion, Bytes),
     Timestamps(u32),
     AllocateIds(u32),
+    Sequence(Oid, SequenceCall),
     Register(RegisterRequest),
     Heartbeat(WorkerId),
     OldestSnapshot(String, Timestamp),

@@ -153,6 +153,7 @@ impl Cluster {
             dropped: false,
             hidden: false,
             domain: None,
+            generated: None,
         };
         let table = Table {
             oid,
