@@ -46,9 +46,9 @@ mod drop;
 mod own_rows;
 mod rename;
 mod rewrite;
-mod user_types;
 mod sequence;
 mod stored_expression;
+mod user_types;
 mod view;
 
 /// How often a statement begins again when the catalog changes under it.

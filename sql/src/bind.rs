@@ -110,7 +110,14 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
 pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+    };
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "check constraints"))?;
     Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)

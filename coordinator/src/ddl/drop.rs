@@ -6,8 +6,7 @@ use catalog::{placement, state::CatalogState};
 use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{DropBehavior, ObjectName, ObjectType, SchemaName, Statement, Truncate};
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
+use sqlparser::ast::{DropBehavior, ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
 
 use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts, user_types};
 use crate::result::StatementResult;

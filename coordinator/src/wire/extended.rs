@@ -48,7 +48,7 @@ impl Client {
             [one] => one,
             _ => return Err(Report::new(SqlState::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement")),
         };
-        let types = Arc::clone(self.session.coordinator.state().user_types());
+        let types = Arc::clone(self.session.state().user_types());
         let declared = parse.type_oids.iter().map(|oid| declared_type(*oid, &types)).collect::<Result<_, _>>()?;
         let prepared = self.session.prepare(statement, declared)?;
         self.session.prepared.insert(name, prepared);
