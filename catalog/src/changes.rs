@@ -3,6 +3,7 @@
 use crate::shadow::Step;
 use bytes::Bytes;
 use common::ids::{Oid, RelationId, TransactionId};
+use common::user_types::UserType;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
@@ -30,6 +31,11 @@ pub enum Change {
     /// A key space that nothing names any more.
     DropStorage(RelationId),
     PutWorker(Worker),
+    CreateType(UserType),
+    /// A new definition of a type that exists. Columns of the type take it on.
+    AlterType(UserType),
+    /// No column is of the type any more.
+    DropType(Oid),
     /// A new sequence, or a new definition of one that exists.
     PutSequence(Sequence),
     DropSequence(Oid),

@@ -32,6 +32,9 @@ pub struct Column {
     pub dropped: bool,
     /// The hidden row id of a table without a primary key: in the row, but in no `*` and under no name.
     pub hidden: bool,
+    /// The domain whose conditions its values fulfil.
+    #[serde(default)]
+    pub domain: Option<Oid>,
     /// Whether the column's value is made for it.
     #[serde(default)]
     pub generated: Option<Generated>,

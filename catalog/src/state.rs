@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::enums::EnumType;
 use common::ids::{CatalogVersion, Oid, RelationId, TransactionId, WorkerId};
+use common::types::{Scalar, SqlType};
+use common::user_types::{UserType, UserTypeKind, UserTypes};
 use partition::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,8 @@ pub(crate) struct Contents {
     /// Key spaces that are gone, with the version that dropped them.
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
     #[serde(default)]
+    pub(crate) types: BTreeMap<Oid, Arc<UserType>>,
+    #[serde(default)]
     pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
     #[serde(default)]
     pub(crate) views: BTreeMap<Oid, Arc<View>>,
@@ -51,6 +56,7 @@ pub struct CatalogState {
     bounds: HashMap<RelationId, Arc<Bounds>>,
     /// Which table a key space belongs to, be it its rows or one of its indexes.
     tables_by_storage: HashMap<RelationId, Oid>,
+    user_types: Arc<UserTypes>,
 }
 
 impl CatalogState {
@@ -80,7 +86,9 @@ impl CatalogState {
         }
         let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
         let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
-        Self { contents, relations, schemas_by_name, bounds, tables_by_storage }
+        let type_of = |ty: &Arc<UserType>| Some((contents.schemas.get(&ty.schema)?.name.clone(), Arc::clone(ty)));
+        let user_types = Arc::new(UserTypes::new(contents.types.values().filter_map(type_of)));
+        Self { contents, relations, schemas_by_name, bounds, tables_by_storage, user_types }
     }
 
     pub(crate) fn contents(&self) -> &Contents {
@@ -150,6 +158,21 @@ impl CatalogState {
     /// All indexes, by oid.
     pub fn indexes(&self) -> impl Iterator<Item = &Arc<Index>> {
         self.contents.indexes.values()
+    }
+
+    /// The types that users made.
+    pub fn user_types(&self) -> &Arc<UserTypes> {
+        &self.user_types
+    }
+
+    /// A type that a user made, by oid.
+    pub fn user_type(&self, oid: Oid) -> Option<&Arc<UserType>> {
+        self.contents.types.get(&oid)
+    }
+
+    /// All types that users made, by oid.
+    pub fn all_user_types(&self) -> impl Iterator<Item = &Arc<UserType>> {
+        self.contents.types.values()
     }
 
     /// The indexes of a table, in order of creation.
@@ -359,8 +382,78 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
+        Change::CreateType(_) | Change::AlterType(_) | Change::DropType(_) => apply_to_types(next, change)?,
     }
     Ok(())
+}
+
+fn apply_to_types(next: &mut Contents, change: &Change) -> Result<(), CatalogError> {
+    match change {
+        Change::CreateType(ty) => {
+            require(next.schemas.contains_key(&ty.schema), ty.schema)?;
+            put_type(next, ty)?;
+        }
+        Change::AlterType(ty) => {
+            require(next.types.contains_key(&ty.oid), ty.oid)?;
+            put_type(next, ty)?;
+            if let UserTypeKind::Enum(new) = &ty.kind {
+                take_on(next, *new);
+            }
+        }
+        Change::DropType(oid) => {
+            next.types.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn put_type(next: &mut Contents, ty: &UserType) -> Result<(), CatalogError> {
+    let same_name = |other: &&Arc<UserType>| other.oid != ty.oid && other.schema == ty.schema && other.name == ty.name;
+    if next.types.values().any(|other| same_name(&other)) {
+        return Err(CatalogError::DuplicateRelation(ty.name.clone()));
+    }
+    next.types.insert(ty.oid, Arc::new(ty.clone()));
+    Ok(())
+}
+
+/// Gives everything of an enum its new definition.
+fn take_on(next: &mut Contents, new: EnumType) {
+    let renew = |ty: &mut SqlType| {
+        let changes = matches!(ty.scalar, Scalar::Enum(old) if old == new);
+        if changes {
+            ty.scalar = Scalar::Enum(new);
+        }
+        changes
+    };
+    for table in next.tables.values_mut() {
+        if !table.columns.iter().any(|c| c.ty.scalar == Scalar::Enum(new)) {
+            continue;
+        }
+        let table = Arc::make_mut(table);
+        table.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        table.partitioning.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+    }
+    for index in next.indexes.values_mut() {
+        if !index.key.columns.iter().any(|c| c.ty.scalar == Scalar::Enum(new)) {
+            continue;
+        }
+        let index = Arc::make_mut(index);
+        index.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        if let IndexScope::Global { partitioning, .. } = &mut index.scope {
+            partitioning.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        }
+    }
+    for ty in next.types.values_mut() {
+        if let UserTypeKind::Domain(domain) = &ty.kind
+            && domain.base.scalar == Scalar::Enum(new)
+        {
+            let ty = Arc::make_mut(ty);
+            if let UserTypeKind::Domain(domain) = &mut ty.kind {
+                renew(&mut domain.base);
+            }
+        }
+    }
 }
 
 fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<(), CatalogError> {
@@ -386,6 +479,7 @@ fn create_schema(next: &mut Contents, schema: &Schema) -> Result<(), CatalogErro
 fn drop_schema(next: &mut Contents, oid: Oid) -> Result<(), CatalogError> {
     let in_use = next.tables.values().any(|t| t.schema == oid)
         || next.indexes.values().any(|i| i.schema == oid)
+        || next.types.values().any(|t| t.schema == oid)
         || next.sequences.values().any(|s| s.schema == oid)
         || next.views.values().any(|v| v.schema == oid);
     let schema = next.schemas.remove(&oid).ok_or(CatalogError::MissingObject(oid))?;

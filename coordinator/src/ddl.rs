@@ -14,6 +14,8 @@
 //! | `comment` | COMMENT ON |
 //! | `like` | CREATE TABLE … LIKE |
 //! | `drop` | DROP, TRUNCATE, and schemas |
+//! | `user_types` | CREATE TYPE … AS ENUM, ALTER TYPE |
+//! | `domains` | CREATE DOMAIN, ALTER DOMAIN |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
 //! | `swap` | giving a table's rows another form |
@@ -29,6 +31,7 @@ use common::error::Report;
 use common::ids::CatalogVersion;
 use common::sqlstate::SqlState;
 use functions::context::SessionSettings;
+use sql::domain_syntax::domain_name;
 use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
@@ -42,6 +45,7 @@ mod comment;
 mod create_index;
 mod create_table;
 mod definition;
+mod domains;
 mod drop;
 mod like;
 mod own_rows;
@@ -49,6 +53,7 @@ mod rename;
 mod sequence;
 mod stored_expression;
 mod swap;
+mod user_types;
 mod view;
 
 pub(crate) use swap::REWRITING;
@@ -68,6 +73,9 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
+            | Statement::CreateType { .. }
+            | Statement::AlterType(_)
+            | Statement::DropDomain(_)
     );
     if !is_ddl {
         return Ok(None);
@@ -80,6 +88,13 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     }
     let clause = prepared.statement.partitioning.clone();
     Ok(Some(match tree {
+        Statement::CreateTable(create) if let (Some(name), [column]) = (domain_name(&create.name), create.columns.as_slice()) => {
+            domains::create(session, &name, column).await?
+        }
+        Statement::AlterTable(alter) if let Some(name) = domain_name(&alter.name) => {
+            domains::alter(session, &name, &alter.operations).await?
+        }
+        Statement::CreateType { .. } | Statement::AlterType(_) => user_types::execute(session, tree).await?,
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
         Statement::Comment { .. } => comment::execute(session, tree).await?,

@@ -10,6 +10,7 @@
 //! | `from_clause` | FROM items and joins |
 //! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
+//! | `domain` | casts to domains |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
 //! | `view` | views, in FROM |
@@ -35,6 +36,7 @@ use crate::schema::{CatalogView, RelationInfo, ViewInfo};
 mod call;
 mod change;
 mod ctes;
+mod domain;
 mod environment;
 mod expression;
 mod from_clause;
@@ -126,6 +128,23 @@ fn bind_alone(
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, clause))?;
     finish(&binder, bound)
+}
+
+/// Binds a CHECK condition over named columns, which become `t.<i>`.
+pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
+    let tree = parse::parse_expression(text)?;
+    let parameters = ParameterTypes::default();
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+    };
+    let scope = Scope::of_row("t", columns);
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "check constraints"))?;
+    Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
 }
 
 /// The relation that a name stands for: COPY names one without a query around it.

@@ -14,13 +14,15 @@ pub mod bind;
 pub mod bound;
 pub mod copy_syntax;
 mod dialect;
+pub mod domain_syntax;
 pub mod error;
 pub mod literals;
 pub mod object_syntax;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;
+mod subscript_targets;
 pub mod table_syntax;
 mod transaction_syntax;
 
-pub use bind::{bind, bind_check, bind_expression, find_relation, ident_name};
+pub use bind::{bind, bind_check, bind_condition, bind_expression, find_relation, ident_name};

@@ -15,8 +15,10 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 
 use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
+use crate::domain_syntax;
 use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
+use crate::subscript_targets;
 use crate::table_syntax;
 use crate::transaction_syntax;
 
@@ -141,6 +143,8 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
     copy_syntax::normalise(&mut tokens);
+    subscript_targets::normalise(&mut tokens);
+    domain_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
     object_syntax::overriding(&mut tokens);
     table_syntax::normalise(&mut tokens);

@@ -7,7 +7,7 @@ use common::error::{Report, SqlError};
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
-use sql::bind::type_name::sql_type;
+use sql::bind::type_name::{NamedType, named_type};
 use sqlparser::ast::{AlterColumnOperation, DataType, Expr, Ident, VisitMut, VisitorMut};
 use types::quoting::quote_ident;
 
@@ -104,7 +104,7 @@ async fn set_type(session: &mut Session, oid: Oid, name: &str, ty: &DataType, us
     let table = around.state.table(oid).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
     let at = place(&table, name)?;
     let column = &table.columns[at];
-    let ty = sql_type(ty).map_err(|e| e.report())?;
+    let NamedType { ty, domain } = named_type(ty, &around.settings).map_err(|e| e.report())?;
     refuse_views(&around, &table, column.attnum)?;
     let value = new_value(&around, &table, column, ty, using)?;
     let default = column.default.clone().filter(|_| column.generated.is_none());
@@ -123,6 +123,7 @@ async fn set_type(session: &mut Session, oid: Oid, name: &str, ty: &DataType, us
         let mut table = closed.clone();
         let column = &mut table.columns[at];
         column.ty = ty;
+        column.domain = domain.map(|domain| domain.oid);
         column.missing = Datum::Null;
         if let Some(default) = default.filter(|_| ty.without_typmod() != from.without_typmod()) {
             // The default keeps its value: it is cast from the type that it had.

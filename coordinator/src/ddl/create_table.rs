@@ -104,6 +104,7 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
                 missing: common::datum::Datum::Null,
                 dropped: false,
                 hidden: false,
+                domain: None,
                 generated: None,
             });
         }

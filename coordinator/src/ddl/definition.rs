@@ -17,7 +17,7 @@ use common::types::{Scalar, SqlType};
 use functions::context::SessionSettings;
 use partition::hash::{HASH_VALUES, hash_split_points};
 use partition::key::{KeyColumn, KeySchema};
-use sql::bind::type_name::sql_type;
+use sql::bind::type_name::{NamedType, named_type};
 use sql::object_syntax::{SequenceOptions, of_parser_options};
 use sql::partition_clause::{Method, PartitionClause};
 use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Expr, GeneratedAs, Ident, IndexColumn as IndexColumnTree, TableConstraint};
@@ -82,10 +82,11 @@ impl TableDraft {
             return Err(Report::new(SqlState::TOO_MANY_COLUMNS, format!("tables can have at most {COLUMNS_MAX} columns")));
         }
         let serial = serial_type(&tree.data_type);
-        let ty = match serial {
-            Some(ty) => ty,
-            None => sql_type(&tree.data_type).map_err(|e| e.report())?,
+        let named = match serial {
+            Some(ty) => NamedType { ty, domain: None },
+            None => named_type(&tree.data_type, &around.settings).map_err(|e| e.report())?,
         };
+        let ty = named.ty;
         let mut column = Column {
             attnum: attnum(self.columns.len())?,
             name: name.clone(),
@@ -95,6 +96,7 @@ impl TableDraft {
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            domain: named.domain.map(|domain| domain.oid),
             generated: None,
         };
         if serial.is_some() {
@@ -303,6 +305,7 @@ pub(super) fn row_id(attnum: i16) -> Column {
         missing: Datum::Int8(0),
         dropped: false,
         hidden: true,
+        domain: None,
         generated: None,
     }
 }

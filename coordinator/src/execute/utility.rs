@@ -208,7 +208,9 @@ fn prepare(
     if session.prepared.len() >= PREPARED_MAX {
         return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements"));
     }
-    let declared: Result<Vec<Option<SqlType>>, Report> = types.iter().map(|t| sql_type(t).map(Some).map_err(|e| e.report())).collect();
+    let settings = session.expression_settings();
+    let declared: Result<Vec<Option<SqlType>>, Report> =
+        types.iter().map(|t| sql_type(t, &settings).map(Some).map_err(|e| e.report())).collect();
     let parsed = outer.statement.with_statement(statement.clone());
     let bound = session.prepare(&parsed, declared?)?;
     session.prepared.insert(name, bound);

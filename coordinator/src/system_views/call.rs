@@ -25,7 +25,10 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
     }
     match name {
         "pg_get_userbyid" => Ok(Datum::Text(user(system, args.oid(0)?))),
-        "format_type" => Ok(text(pg_type::by_oid(Oid(args.oid(0)?)).map(|ty| names::quoted(ty.name)))),
+        "format_type" => {
+            let oid = Oid(args.oid(0)?);
+            Ok(text(pg_type::by_oid(oid).map(|ty| names::quoted(ty.name)).or_else(|| system.user_type_name(oid))))
+        }
         // Expressions are stored as SQL text.
         "pg_get_expr" => Ok(match args.value(0) {
             Datum::Text(stored) => Datum::Text(definition_text::expression(system, stored)),

@@ -93,6 +93,7 @@ fn pg_catalog(name: &str) -> RowSource {
         "pg_constraint" => constraints::pg_constraint,
         "pg_depend" => constraints::pg_depend,
         "pg_type" => types::pg_type,
+        "pg_enum" => types::pg_enum,
         "pg_collation" => types::pg_collation,
         "pg_opfamily" => types::pg_opfamily,
         "pg_opclass" => types::pg_opclass,
