@@ -17,7 +17,10 @@ pub mod copy_options;
 pub mod copy_out;
 mod copy_target;
 pub mod explain;
+pub mod given;
 pub mod insert;
+pub mod merge;
+pub mod parts;
 pub mod point;
 pub mod query;
 pub mod returning;
@@ -56,6 +59,8 @@ async fn execute_once(session: &mut Session, prepared: &Arc<Prepared>, parameter
         BoundStatement::Insert(bound) => insert::execute(session, prepared, bound, parameters).await,
         BoundStatement::Update(bound) => change::update(session, prepared, bound, parameters).await,
         BoundStatement::Delete(bound) => change::delete(session, prepared, bound, parameters).await,
+        BoundStatement::Merge(_) => parts::execute(session, prepared, &[], &prepared.bound.statement, parameters).await,
+        BoundStatement::Parts(bound) => parts::execute(session, prepared, &bound.parts, &bound.main, parameters).await,
         BoundStatement::Explain { analyze, statement, .. } => explain::execute(session, prepared, *analyze, statement, parameters).await,
         BoundStatement::Maintenance(tag) => Ok(StatementResult::Command((*tag).to_owned())),
         BoundStatement::Utility(tree) => utility::execute(session, prepared, tree).await,

@@ -11,11 +11,12 @@
 //! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
 //! | `grouping` | the step from rows to groups |
-//! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
+//! | `insert`, `change`, `merge`, `returning` | INSERT; UPDATE and DELETE; MERGE; RETURNING |
+//! | `parts` | WITH before a statement: what of it is carried out by itself |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use common::types::SqlType;
@@ -25,7 +26,7 @@ use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
-use crate::bound::{Bound, BoundStatement};
+use crate::bound::{Bound, BoundPart, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
 use crate::schema::{CatalogView, RelationInfo};
@@ -39,8 +40,10 @@ mod from_clause;
 mod grouping;
 mod insert;
 mod literal;
+mod merge;
 mod operators;
 mod output_name;
+mod parts;
 mod query;
 mod relation;
 mod returning;
@@ -62,6 +65,8 @@ pub(crate) struct Binder<'a> {
     /// The text that positions count in.
     source: &'a str,
     next_id: Cell<usize>,
+    /// WITH queries that are carried out by themselves.
+    parts: RefCell<Vec<BoundPart>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -72,7 +77,8 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder = Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0) };
+    let binder =
+        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), parts: RefCell::default() };
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
@@ -85,7 +91,14 @@ pub fn bind(
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        parts: RefCell::default(),
+    };
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
@@ -94,7 +107,7 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0) };
+    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), parts: RefCell::default() };
     binder.relation(name)
 }
 
@@ -128,10 +141,7 @@ impl<'a> Binder<'a> {
     fn statement(&self, tree: &Statement) -> Result<BoundStatement> {
         Ok(match tree {
             Statement::Query(query) => self.query_statement(query)?,
-            Statement::Insert(insert) => BoundStatement::Insert(Box::new(self.insert(insert)?)),
-            Statement::Update(update) => BoundStatement::Update(Box::new(self.update(update)?)),
-            Statement::Delete(delete) => BoundStatement::Delete(Box::new(self.delete(delete)?)),
-            Statement::Merge { .. } => return Err(BindError::unsupported("MERGE")),
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Merge(_) => self.change(tree, None)?,
             Statement::Explain { analyze, verbose, statement, options, .. } => {
                 let (analyze, verbose) = explain_options(*analyze, *verbose, options.as_deref().unwrap_or_default())?;
                 BoundStatement::Explain { analyze, verbose, statement: Box::new(self.statement(statement)?) }

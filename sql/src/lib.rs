@@ -2,7 +2,7 @@
 //!
 //! - [`parse`]: text to `sqlparser`'s syntax trees, with PostgreSQL's syntax errors. [`partition_clause`]: what Partita adds to the syntax. [`copy_syntax`]: COPY.
 //! - [`schema`]: what the binder asks of a catalog ([`schema::CatalogView`]).
-//! - [`bound`]: what comes out ([`bound::BoundStatement`]).
+//! - [`bound`]: what comes out ([`bound::BoundStatement`]). [`given_rows`]: rows that its plans read and the executor has.
 //! - [`bind`]: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML.
 //!
 //! Invariant: every expression in a plan is fully cast by `functions`; columns have opaque unique names in the plan and the real names stand in
@@ -13,6 +13,7 @@ pub mod bound;
 pub mod copy_syntax;
 mod dialect;
 pub mod error;
+pub mod given_rows;
 pub mod parse;
 pub mod partition_clause;
 pub mod schema;

@@ -133,6 +133,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     }
     copy_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
+    merge_actions(&mut tokens);
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -150,7 +151,10 @@ fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
     let keyword = |token: &Token| if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
     let is_blank = |t: &&TokenWithSpan| matches!(t.token, Token::Whitespace(_) | Token::LParen);
     let first = tokens.iter().find(|t| !is_blank(t)).map(|t| keyword(&t.token));
-    if !matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::EXPLAIN | Keyword::INSERT)) {
+    let is_query =
+        matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::INSERT | Keyword::MERGE));
+    let holds_query = matches!(first, Some(Keyword::EXPLAIN | Keyword::CREATE | Keyword::COPY | Keyword::PREPARE | Keyword::DECLARE));
+    if !is_query && !holds_query {
         return;
     }
     let mut before: Option<Token> = None;
@@ -159,10 +163,19 @@ fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
         let token = tokens[at].token.clone();
         let begins = match &before {
             None | Some(Token::LParen) => true,
+            // The source of an INSERT.
+            Some(other) if is_query && keyword(other) != Keyword::INTO => true,
             Some(other) => {
                 matches!(
                     keyword(other),
-                    Keyword::UNION | Keyword::ALL | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::EXPLAIN | Keyword::ANALYZE
+                    Keyword::UNION
+                        | Keyword::ALL
+                        | Keyword::INTERSECT
+                        | Keyword::EXCEPT
+                        | Keyword::EXPLAIN
+                        | Keyword::ANALYZE
+                        | Keyword::AS
+                        | Keyword::FOR
                 )
             }
         };
@@ -178,6 +191,19 @@ fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
             before = Some(token);
         }
         at += 1;
+    }
+}
+
+/// In a MERGE, `INSERT DEFAULT VALUES` is said as `INSERT VALUES (DEFAULT)`, which the parser knows: values that are not given are defaults too.
+fn merge_actions(tokens: &mut Vec<TokenWithSpan>) {
+    const WORDS: [Keyword; 4] = [Keyword::THEN, Keyword::INSERT, Keyword::DEFAULT, Keyword::VALUES];
+    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
+    for places in significant.windows(WORDS.len()).rev() {
+        if places.iter().zip(WORDS).all(|(place, word)| is_keyword(&tokens[*place], word)) {
+            let span = tokens[places[2]].span;
+            let values = [Token::make_keyword("VALUES"), Token::LParen, Token::make_keyword("DEFAULT"), Token::RParen];
+            tokens.splice(places[2]..=places[3], values.map(|token| TokenWithSpan { token, span }));
+        }
     }
 }
 

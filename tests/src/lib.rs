@@ -6,6 +6,7 @@
 //! - [`acknowledged`]: writers that know what must be there after a crash.
 //! - [`pending`]: which tests Partita does not pass yet.
 //! - [`logic`]: logic tests (`slt/**.slt`), and [`partita_clauses`], what is left of them for PostgreSQL.
+//! - [`sqlite_corpus`]: SQLite's logic tests, where they are there.
 //!
 //! Everything here panics when something goes wrong: it is used by tests alone.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
@@ -18,6 +19,7 @@ pub mod partita_clauses;
 pub mod pending;
 pub mod postgres;
 pub mod process;
+pub mod sqlite_corpus;
 pub mod wait;
 
 use std::path::PathBuf;

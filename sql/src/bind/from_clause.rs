@@ -76,7 +76,7 @@ impl Binder<'_> {
         Ok(source)
     }
 
-    fn join(
+    pub(crate) fn join(
         &self,
         left: Source,
         right: Source,

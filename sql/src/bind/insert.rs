@@ -6,8 +6,8 @@ use common::datum::Datum;
 use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
-use common::types::SqlType;
-use datafusion::logical_expr::Expr;
+use common::types::{Scalar, SqlType};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
@@ -16,6 +16,7 @@ use sqlparser::ast::{
 };
 
 use super::Binder;
+use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation};
 use super::returning::row_scope;
@@ -25,7 +26,7 @@ use crate::error::{BindError, Result};
 use crate::schema::{RelationInfo, RelationKind};
 
 impl Binder<'_> {
-    pub(crate) fn insert(&self, insert: &Insert) -> Result<BoundInsert> {
+    pub(crate) fn insert(&self, insert: &Insert, ctes: Option<&Ctes<'_>>) -> Result<BoundInsert> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(BindError::unsupported("INSERT into something that is no table"));
         };
@@ -39,12 +40,12 @@ impl Binder<'_> {
             }
             Some(query) => match query.body.as_ref() {
                 SetExpr::Values(values) if query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() => {
-                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty())?;
+                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty(), ctes)?;
                     let plain = !rows.iter().flatten().any(super::has_subquery);
                     (self.rows_plan(rows.clone(), &types)?, plain.then_some(rows))
                 }
                 _ => {
-                    let relation = self.query(query, None, None)?;
+                    let relation = self.query(query, None, ctes)?;
                     (self.insert_query(&info, &places, relation, !insert.columns.is_empty())?.plan, None)
                 }
             },
@@ -56,8 +57,8 @@ impl Binder<'_> {
             target: info.oid,
             source,
             rows,
-            on_conflict: self.on_conflict(insert.on.as_ref(), &info, &scope)?,
-            returning: self.returning(insert.returning.as_deref(), &scope, &[])?,
+            on_conflict: self.on_conflict(insert.on.as_ref(), &info, &scope, ctes)?,
+            returning: self.returning(insert.returning.as_deref(), &scope, &[], ctes)?,
         })
     }
 
@@ -73,7 +74,7 @@ impl Binder<'_> {
     }
 
     /// Places of the named columns, or of all.
-    fn insert_columns(&self, info: &RelationInfo, names: &[ObjectName]) -> Result<Vec<usize>> {
+    pub(crate) fn insert_columns(&self, info: &RelationInfo, names: &[ObjectName]) -> Result<Vec<usize>> {
         if names.is_empty() {
             return Ok((0..info.columns.len()).collect());
         }
@@ -114,7 +115,7 @@ impl Binder<'_> {
     }
 
     /// A row of all columns: the given ones cast, defaults in the others. Values beyond those given take their defaults too.
-    fn completed(&self, info: &RelationInfo, places: &[usize], given: Vec<Option<TypedExpr>>) -> Result<Vec<Expr>> {
+    pub(crate) fn completed(&self, info: &RelationInfo, places: &[usize], given: Vec<Option<TypedExpr>>) -> Result<Vec<Expr>> {
         let mut row: Vec<Option<Expr>> = vec![None; info.columns.len()];
         for (value, &at) in given.into_iter().zip(places) {
             if let Some(value) = value {
@@ -125,9 +126,16 @@ impl Binder<'_> {
         row.into_iter().enumerate().map(|(at, value)| value.map_or_else(|| self.default_value(info, at), Ok)).collect()
     }
 
-    fn insert_values(&self, info: &RelationInfo, places: &[usize], values: &Values, named: bool) -> Result<Vec<Vec<Expr>>> {
+    fn insert_values(
+        &self,
+        info: &RelationInfo,
+        places: &[usize],
+        values: &Values,
+        named: bool,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Vec<Vec<Expr>>> {
         let scope = Scope::default();
-        let env = Environment::new(&scope, None, None, "VALUES");
+        let env = Environment::new(&scope, None, ctes, "VALUES");
         let width = values.rows.first().map_or(0, |row| row.content.len());
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
@@ -154,7 +162,13 @@ impl Binder<'_> {
         self.project(relation.plan, outputs.collect())
     }
 
-    fn on_conflict(&self, on: Option<&OnInsert>, info: &RelationInfo, table: &Scope) -> Result<Option<OnConflict>> {
+    fn on_conflict(
+        &self,
+        on: Option<&OnInsert>,
+        info: &RelationInfo,
+        table: &Scope,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Option<OnConflict>> {
         let conflict = match on {
             None => return Ok(None),
             Some(OnInsert::OnConflict(conflict)) => conflict,
@@ -178,7 +192,7 @@ impl Binder<'_> {
                 for column in scope.tables.iter_mut().skip(1).flat_map(|t| &mut t.columns) {
                     column.merged = true;
                 }
-                let env = Environment::new(&scope, None, None, "ON CONFLICT DO UPDATE");
+                let env = Environment::new(&scope, None, ctes, "ON CONFLICT DO UPDATE");
                 let assignments = self.assignments(info, &update.assignments, &env)?;
                 let filter = match &update.selection {
                     None => None,
@@ -187,13 +201,25 @@ impl Binder<'_> {
                         Some(resolve::to_boolean(&self.cx(), bound, "WHERE")?.expr)
                     }
                 };
-                if assignments.iter().map(|(_, e)| e).chain(&filter).any(super::has_subquery) {
-                    return Err(BindError::unsupported("a subquery in ON CONFLICT DO UPDATE"));
-                }
-                ConflictAction::Update { assignments, filter }
+                let plan = self.conflict_plan(info, &assignments, filter.as_ref())?;
+                ConflictAction::Update { assignments, filter, plan }
             }
         };
         Ok(Some(OnConflict { arbiter, action }))
+    }
+
+    /// The plan of an update's values, where they hold subqueries.
+    fn conflict_plan(&self, info: &RelationInfo, assignments: &[(usize, Expr)], filter: Option<&Expr>) -> Result<Option<LogicalPlan>> {
+        if !assignments.iter().map(|(_, value)| value).chain(filter).any(super::has_subquery) {
+            return Ok(None);
+        }
+        let types: Vec<SqlType> = info.columns.iter().map(|c| c.ty).collect();
+        let rows = self.written_rows(&[("t", &types), ("excluded", &types)])?;
+        let output = |expr: &Expr, ty: SqlType| Output { name: String::new(), value: TypedExpr::new(expr.clone(), ty), origin: None };
+        let mut outputs: Vec<Output> = assignments.iter().map(|(at, value)| output(value, types[*at])).collect();
+        let holds = filter.map_or_else(|| datafusion::logical_expr::lit(true), Expr::clone);
+        outputs.push(output(&holds, Scalar::Bool.into()));
+        Ok(Some(self.project(rows, outputs)?.plan))
     }
 
     /// SET lists: (place of the column, its new value).
@@ -221,11 +247,12 @@ impl Binder<'_> {
                     let at = self.column_place(info, name)?;
                     assign(at, value(at, tree)?)?;
                 }
-                (AssignmentTarget::Tuple(names), Tree::Tuple(trees)) => {
+                (AssignmentTarget::Tuple(names), tree) if super::operators::row(tree).is_some() => {
+                    let trees = super::operators::row(tree).unwrap_or_default();
                     if names.len() != trees.len() {
                         return Err(BindError::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values"));
                     }
-                    for (name, tree) in names.iter().zip(trees) {
+                    for (name, tree) in names.iter().zip(&trees) {
                         let at = self.column_place(info, name)?;
                         assign(at, value(at, tree)?)?;
                     }
@@ -252,11 +279,11 @@ impl Binder<'_> {
     }
 }
 
-fn is_default(tree: &Tree) -> bool {
+pub(crate) fn is_default(tree: &Tree) -> bool {
     matches!(tree, Tree::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
-fn check_width(values: usize, columns: usize, named: bool) -> Result<()> {
+pub(crate) fn check_width(values: usize, columns: usize, named: bool) -> Result<()> {
     if values > columns {
         return Err(BindError::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
     }

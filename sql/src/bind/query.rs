@@ -25,30 +25,11 @@ use super::environment::Environment;
 use super::relation::{Output, Relation};
 use super::scope::{Scope, folded};
 use super::subquery::at_sort;
-use crate::bound::{BoundQuery, BoundStatement};
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
-    /// A query as a statement.
-    pub(crate) fn query_statement(&self, query: &Query) -> Result<BoundStatement> {
-        if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) = query.body.as_ref() {
-            if query.with.is_some() {
-                return Err(BindError::unsupported("WITH before INSERT, UPDATE or DELETE"));
-            }
-            return self.statement(statement);
-        }
-        let simple = self.simple_select(query)?.map(Box::new);
-        let relation = self.query(query, None, None)?;
-        let columns = relation.output_columns();
-        columns.iter().try_for_each(super::returning::reject_row)?;
-        Ok(BoundStatement::Query { query: BoundQuery { plan: relation.plan, columns }, simple })
-    }
-
     /// Binds a query. References to enclosing queries are left in `outer`'s list.
     pub(crate) fn query(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
-        if !query.locks.is_empty() {
-            return Err(BindError::unsupported(format!("SELECT {}", query.locks[0])));
-        }
         let own;
         let ctes = match &query.with {
             Some(with) => {
@@ -58,6 +39,14 @@ impl Binder<'_> {
             }
             None => ctes,
         };
+        self.query_body(query, outer, ctes)
+    }
+
+    /// A query but for its WITH clause.
+    pub(crate) fn query_body(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
+        if !query.locks.is_empty() {
+            return Err(BindError::unsupported(format!("SELECT {}", query.locks[0])));
+        }
         let no_scope = Scope::default();
         let env = Environment::new(&no_scope, outer, ctes, "LIMIT");
         let relation = match query.body.as_ref() {
@@ -70,15 +59,24 @@ impl Binder<'_> {
         self.limit(relation, query, &env)
     }
 
-    fn check_with(&self, with: &sqlparser::ast::With) -> Result<()> {
+    /// A WITH clause inside a statement: it changes no rows.
+    pub(crate) fn check_with(&self, with: &sqlparser::ast::With) -> Result<()> {
+        self.check_names(with)?;
+        match with.cte_tables.iter().find(|cte| super::parts::is_change(cte)) {
+            Some(cte) => {
+                let message = "WITH clause containing a data-modifying statement must be at the top level";
+                Err(self.error_at(&cte.alias.name, BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_names(&self, with: &sqlparser::ast::With) -> Result<()> {
         for (at, cte) in with.cte_tables.iter().enumerate() {
             let name = folded(&cte.alias.name);
             if with.cte_tables[..at].iter().any(|c| folded(&c.alias.name) == name) {
                 let error = BindError::new(SqlState::DUPLICATE_ALIAS, format!("WITH query name \"{name}\" specified more than once"));
                 return Err(self.error_at(&cte.alias.name, error));
-            }
-            if matches!(cte.query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
-                return Err(BindError::unsupported("a data-modifying statement in WITH"));
             }
         }
         Ok(())
@@ -158,7 +156,7 @@ impl Binder<'_> {
     }
 
     /// Casts all columns; for operations that compare rows, to the form in which they compare.
-    fn cast_columns(&self, relation: Relation, types: &[SqlType], compared: bool) -> Result<Relation> {
+    pub(crate) fn cast_columns(&self, relation: Relation, types: &[SqlType], compared: bool) -> Result<Relation> {
         let cx = self.cx();
         let mut outputs = Vec::with_capacity(types.len());
         for (column, ty) in relation.columns.into_iter().zip(types) {
@@ -395,6 +393,11 @@ impl Binder<'_> {
     /// A reference to a WITH query.
     pub(crate) fn cte_relation(&self, cte: &Rc<Cte<'_>>, seen: &Ctes<'_>) -> Result<Relation> {
         let relation = match &cte.body {
+            CteBody::Part { rows, columns } => self.part_relation(rows, columns)?,
+            CteBody::Silent => {
+                let message = format!("WITH query \"{}\" does not have a RETURNING clause", cte.name);
+                return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
             CteBody::WorkTable { table, schema, columns } => {
                 let source = provider_as_source(Arc::new(CteWorkTable::new(table, Arc::clone(schema))));
                 let scan = LogicalPlan::TableScan(TableScanBuilder::new(table.as_str(), source).build()?);
