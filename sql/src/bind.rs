@@ -17,6 +17,7 @@
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::types::SqlType;
@@ -41,12 +42,14 @@ mod grouping;
 mod insert;
 mod literal;
 mod merge;
+mod missing;
 mod operators;
 mod output_name;
 mod parts;
 mod query;
 mod relation;
 mod returning;
+mod sample;
 mod scope;
 mod select;
 mod sets;
@@ -67,6 +70,8 @@ pub(crate) struct Binder<'a> {
     next_id: Cell<usize>,
     /// WITH queries that are carried out by themselves.
     parts: RefCell<Vec<BoundPart>>,
+    /// Output columns that are literals of an open type, each with its literal: a set operation or an INSERT decides what they are.
+    open_literals: RefCell<HashMap<Expr, TypedExpr>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -77,8 +82,7 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder =
-        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), parts: RefCell::default() };
+    let binder = Binder::new(view, settings, &parameters, statement.source());
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
@@ -91,14 +95,7 @@ pub fn bind(
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder {
-        view: &crate::schema::NoCatalog,
-        settings,
-        parameters: &parameters,
-        source: text,
-        next_id: Cell::new(0),
-        parts: RefCell::default(),
-    };
+    let binder = Binder::new(&crate::schema::NoCatalog, settings, &parameters, text);
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
@@ -107,7 +104,7 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), parts: RefCell::default() };
+    let binder = Binder::new(view, settings, &parameters, "");
     binder.relation(name)
 }
 
@@ -117,6 +114,10 @@ pub fn ident_name(ident: &Ident) -> String {
 }
 
 impl<'a> Binder<'a> {
+    fn new(view: &'a dyn CatalogView, settings: &'a SessionSettings, parameters: &'a ParameterTypes, source: &'a str) -> Self {
+        Self { view, settings, parameters, source, next_id: Cell::new(0), parts: RefCell::default(), open_literals: RefCell::default() }
+    }
+
     pub(crate) fn cx(&self) -> ExprContext<'a> {
         ExprContext { settings: self.settings, parameters: self.parameters }
     }

@@ -90,7 +90,9 @@ pub fn parse_statements(text: &str) -> Result<Vec<ParsedStatement>, Report> {
         let start = places.offset(first.span.start);
         let end = places.offset(last.span.end);
         let own = text.get(start..end).unwrap_or(text);
-        statements.push(parse_piece(join_adjacent_strings(piece), own.into(), &source)?);
+        let joined = join_adjacent_strings(piece);
+        refuse_neighbours(&joined, &source)?;
+        statements.push(parse_piece(joined, own.into(), &source)?);
     }
     Ok(statements)
 }
@@ -134,6 +136,8 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     copy_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
     merge_actions(&mut tokens);
+    rows_from(&mut tokens);
+    frame_exclusions(&mut tokens)?;
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -205,6 +209,42 @@ fn merge_actions(tokens: &mut Vec<TokenWithSpan>) {
             tokens.splice(places[2]..=places[3], values.map(|token| TokenWithSpan { token, span }));
         }
     }
+}
+
+/// The function that stands for ROWS FROM: its arguments are the functions.
+pub(crate) const ROWS_FROM: &str = "\u{1}rows from";
+
+/// `ROWS FROM (…)` is said as a call of [`ROWS_FROM`].
+fn rows_from(tokens: &mut Vec<TokenWithSpan>) {
+    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
+    for places in significant.windows(3).rev() {
+        let is_it = is_keyword(&tokens[places[0]], Keyword::ROWS) && is_keyword(&tokens[places[1]], Keyword::FROM);
+        if is_it && tokens[places[2]].token == Token::LParen {
+            let span = tokens[places[0]].span;
+            tokens.splice(places[0]..=places[1], [TokenWithSpan { token: Token::make_word(ROWS_FROM, Some('"')), span }]);
+        }
+    }
+}
+
+/// `EXCLUDE NO OTHERS` at the end of a window frame says nothing. The parser knows no exclusion.
+fn frame_exclusions(tokens: &mut Vec<TokenWithSpan>) -> Result<(), Report> {
+    let word = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+        Token::RParen => ")".to_owned(),
+        _ => String::new(),
+    };
+    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
+    for places in significant.windows(4).rev() {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|n| word(&tokens[places[n]]));
+        match [a.as_str(), &b, &c, &d] {
+            ["EXCLUDE", "NO", "OTHERS", ")"] => drop(tokens.drain(places[0]..places[3])),
+            ["EXCLUDE", "CURRENT", "ROW", ")"] | ["EXCLUDE", "GROUP" | "TIES", ")", _] => {
+                return Err(Report::unsupported(format!("EXCLUDE {b} in a window frame")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// PostgreSQL's keywords that name no table unless they are quoted; the parser takes them for names.
@@ -328,6 +368,40 @@ fn join_adjacent_strings(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         joined.push(token.clone());
     }
     joined
+}
+
+/// Two strings side by side in one line, and a number that runs into a word, are errors.
+fn refuse_neighbours(tokens: &[TokenWithSpan], source: &str) -> Result<(), Report> {
+    let mut before: Option<&TokenWithSpan> = None;
+    for token in tokens {
+        match (before.map(|t| &t.token), &token.token) {
+            (Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)), Token::SingleQuotedString(_)) => {
+                return Err(near(token, source));
+            }
+            (Some(Token::Number(digits, _)), Token::Word(word)) if before.is_some_and(|t| t.span.end == token.span.start) => {
+                return Err(junk(&format!("{digits}{}", word.value), before.unwrap_or(token), source));
+            }
+            (_, Token::HexStringLiteral(digits)) => {
+                let offset = Places::new(source).offset(token.span.start);
+                if source[offset..].starts_with('0') {
+                    return Err(junk(&format!("0x{digits}"), token, source));
+                }
+            }
+            _ => {}
+        }
+        if !matches!(token.token, Token::Whitespace(_)) {
+            before = Some(token);
+        }
+    }
+    Ok(())
+}
+
+fn junk(what: &str, token: &TokenWithSpan, source: &str) -> Report {
+    let report = Report::new(SqlState::SYNTAX_ERROR, format!("trailing junk after numeric literal at or near \"{what}\""));
+    match position_of(token.span.start, source) {
+        Some(position) => report.at(position),
+        None => report,
+    }
 }
 
 /// PostgreSQL's syntax error at a token.

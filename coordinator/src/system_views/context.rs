@@ -25,6 +25,10 @@ pub struct SystemContext {
     pub(super) catalog: Arc<CatalogState>,
     pub(super) settings: SessionSettings,
     pub(super) parameters: Settings,
+    /// What `set_config` sets; see [`Session::set_by_functions`].
+    pub(super) set_by_functions: Arc<parking_lot::Mutex<Vec<(String, String)>>>,
+    /// Whether the statement runs in a block that the client has opened.
+    pub(super) is_in_block: bool,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
     /// What was asked of the workers before the statement's plan, for functions such as `pg_relation_size`.
@@ -38,6 +42,8 @@ impl SystemContext {
             catalog: Arc::clone(view.state()),
             settings: session.expression_settings(),
             parameters: session.settings.clone(),
+            set_by_functions: Arc::clone(&session.set_by_functions),
+            is_in_block: session.transaction.is_explicit(),
             coordinator: Some(Arc::clone(&session.coordinator)),
             sizes: OnceLock::new(),
         }

@@ -111,6 +111,8 @@ fn system() -> SystemContext {
         catalog: state(),
         settings: SessionSettings::default(),
         parameters: Settings::new("postgres", "postgres"),
+        set_by_functions: Arc::default(),
+        is_in_block: false,
         coordinator: None,
         sizes: OnceLock::new(),
     }

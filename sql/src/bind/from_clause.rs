@@ -9,7 +9,7 @@ use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScanBuilder, lit};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins};
+use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableSampleKind, TableWithJoins};
 
 use super::Binder;
 use super::ctes::Ctes;
@@ -190,11 +190,18 @@ impl Binder<'_> {
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, .. } => match only(name, alias.as_ref()) {
-                Some(table) => self.named(&table, None, ctes),
-                None => self.named(name, alias.as_ref(), ctes),
-            },
-            TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
+            TableFactor::Table { name, alias, args: None, sample, .. } => {
+                let source = match only(name, alias.as_ref()) {
+                    Some(table) => self.named(&table, None, ctes)?,
+                    None => self.named(name, alias.as_ref(), ctes)?,
+                };
+                match sample {
+                    Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) => {
+                        self.sampled(source, sample, (outer, ctes))
+                    }
+                    None => Ok(source),
+                }
+            }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let source = self.item_with_joins(None, table_with_joins, outer, ctes)?;
@@ -489,7 +496,9 @@ pub(crate) fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result
 /// Gives a WITH query's columns the names of its column list.
 pub(crate) fn rename_columns(columns: &mut [Output], alias: &TableAlias) -> Result<()> {
     if alias.columns.len() > columns.len() {
-        return Err(too_many_aliases(alias, columns.len()));
+        let (name, available) = (folded(&alias.name), columns.len());
+        let message = format!("WITH query \"{name}\" has {available} columns available but {} columns specified", alias.columns.len());
+        return Err(BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message));
     }
     for (column, new) in columns.iter_mut().zip(&alias.columns) {
         column.name = folded(&new.name);

@@ -154,6 +154,7 @@ impl Binder<'_> {
 
     fn insert_query(&self, info: &RelationInfo, places: &[usize], relation: Relation, named: bool) -> Result<Relation> {
         check_width(relation.columns.len(), places.len(), named)?;
+        let relation = self.with_open_literals(relation);
         let given = relation.columns.iter().map(|c| Some(c.value.clone())).collect();
         let row = self.completed(info, places, given)?;
         let outputs = row.into_iter().zip(&info.columns);

@@ -49,6 +49,9 @@ impl Binder<'_> {
         }
         let no_scope = Scope::default();
         let env = Environment::new(&no_scope, outer, ctes, "LIMIT");
+        if let (Some(_), Some(LimitClause::LimitOffset { limit: Some(_), .. })) = (&query.fetch, &query.limit_clause) {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, "multiple LIMIT clauses not allowed"));
+        }
         let relation = match query.body.as_ref() {
             SetExpr::Select(select) => self.select(select, query.order_by.as_ref(), outer, ctes)?,
             body => {
@@ -131,6 +134,7 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
         }
         let cx = self.cx();
+        let (left, right) = (self.with_open_literals(left), self.with_open_literals(right));
         let mut types = Vec::with_capacity(left.columns.len());
         for (l, r) in left.columns.iter().zip(&right.columns) {
             types.push(resolve::common_type(&cx, &[l.value.clone(), r.value.clone()], name)?);
@@ -153,6 +157,17 @@ impl Binder<'_> {
             }
         };
         self.renamed(plan, names)
+    }
+
+    /// The relation with literals of an open type in place of the columns that hold them.
+    pub(crate) fn with_open_literals(&self, mut relation: Relation) -> Relation {
+        let open = self.open_literals.borrow();
+        for column in &mut relation.columns {
+            if let Some(literal) = open.get(&column.value.expr) {
+                column.value = literal.clone();
+            }
+        }
+        relation
     }
 
     /// Casts all columns; for operations that compare rows, to the form in which they compare.
@@ -407,6 +422,11 @@ impl Binder<'_> {
                 SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } if names_table(right, &cte.name) => {
                     let all = matches!(set_quantifier, SetQuantifier::All);
                     self.recursive_cte(cte, seen, (left, right), all)?
+                }
+                body if names_table(body, &cte.name) && seen.find(&cte.name).is_none() => {
+                    let message =
+                        format!("recursive query \"{}\" does not have the form non-recursive-term UNION [ALL] recursive-term", cte.name);
+                    return Err(BindError::new(SqlState::INVALID_RECURSION, message));
                 }
                 _ => self.query(query, None, Some(seen))?,
             },

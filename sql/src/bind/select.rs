@@ -169,12 +169,13 @@ impl Binder<'_> {
                         [.., schema, table] => (Some(schema.as_str()), table),
                         [] => continue,
                     };
-                    let found = env.scope.table(schema, table)?.ok_or_else(|| missing_from(table))?;
+                    let found = env.scope.table(schema, table)?.ok_or_else(|| self.missing_item(table, env))?;
                     outputs.extend(found.columns.iter().map(star));
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => {
-                    return Err(BindError::unsupported("the expansion of a composite value"));
-                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(tree), _) => match self.item_of(tree, env)? {
+                    Some(table) => outputs.extend(table.columns.iter().map(star)),
+                    None => return Err(BindError::unsupported("the expansion of a composite value")),
+                },
                 SelectItem::ExprWithAliases { .. } => return Err(BindError::unsupported("several names for one column")),
                 SelectItem::UnnamedExpr(tree) => outputs.push(self.output(tree, super::output_name::of(tree), env)?),
                 SelectItem::ExprWithAlias { expr, alias } => outputs.push(self.output(expr, folded(alias), env)?),
@@ -230,6 +231,8 @@ impl Binder<'_> {
         let cx = self.cx();
         let mut outputs = parts.outputs;
         let is_distinct = matches!(distinct, Some(DistinctTree::Distinct));
+        let is_open = |output: &Output| output.value.is_unknown() && matches!(output.value.expr, Expr::Literal(..));
+        let open: Vec<Option<TypedExpr>> = outputs.iter().map(|output| is_open(output).then(|| output.value.clone())).collect();
         for output in &mut outputs {
             output.value = resolve::settle_unknown(&cx, output.value.clone())?;
             if is_distinct {
@@ -278,6 +281,11 @@ impl Binder<'_> {
         if relation.columns.len() > visible {
             relation.columns.truncate(visible);
             relation = self.project(relation.plan, relation.columns)?;
+        }
+        for (column, literal) in relation.columns.iter().zip(open) {
+            if let Some(literal) = literal {
+                self.open_literals.borrow_mut().insert(column.value.expr.clone(), literal);
+            }
         }
         Ok(relation)
     }
