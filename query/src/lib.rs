@@ -29,3 +29,4 @@ pub mod scan_exec;
 pub mod scatter_exec;
 pub mod scatter_rule;
 pub mod table;
+mod yielding;

@@ -39,6 +39,7 @@ mod environment;
 mod expression;
 mod from_clause;
 mod grouping;
+mod hypothetical;
 mod insert;
 mod literal;
 mod merge;

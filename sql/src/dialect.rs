@@ -71,11 +71,6 @@ impl Dialect for PartitaDialect {
         supports_aliased_function_args() -> bool;
     }
 
-    // `(composite).*`
-    fn supports_select_expr_star(&self) -> bool {
-        true
-    }
-
     fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         if let Some(between) = between_symmetric(parser, expr) {
             return Some(between);
@@ -95,6 +90,11 @@ impl Dialect for PartitaDialect {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
             Token::Word(word) if word.keyword == Keyword::TRIM && word.quote_style.is_none() => return blanks_trimmed(parser),
+            Token::LParen if is_item_star(parser) => {
+                parser.next_token();
+                let item = parser.parse_identifier().and_then(|item| parser.expect_token(&Token::RParen).map(|_| item));
+                return Some(item.map(Expr::Identifier));
+            }
             Token::LParen if is_keyword(parser, 1, Keyword::VALUES) => {
                 parser.next_token();
                 let query = parser.parse_query().and_then(|query| parser.expect_token(&Token::RParen).map(|_| query));
@@ -110,6 +110,12 @@ impl Dialect for PartitaDialect {
 
 fn is_keyword(parser: &Parser<'_>, n: usize, keyword: Keyword) -> bool {
     matches!(&parser.peek_nth_token_ref(n).token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
+}
+
+/// `(t).*`, which is `t.*`.
+fn is_item_star(parser: &Parser<'_>) -> bool {
+    let token = |n: usize| &parser.peek_nth_token_ref(n).token;
+    matches!(token(1), Token::Word(_)) && *token(2) == Token::RParen && *token(3) == Token::Period && *token(4) == Token::Mul
 }
 
 /// `x BETWEEN SYMMETRIC a AND b` is `(x BETWEEN a AND b OR x BETWEEN b AND a)`; ASYMMETRIC says nothing.

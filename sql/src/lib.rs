@@ -16,6 +16,7 @@ pub mod error;
 pub mod given_rows;
 pub mod parse;
 pub mod partition_clause;
+mod rewrites;
 pub mod schema;
 
 pub use bind::{bind, bind_expression, find_relation, ident_name};

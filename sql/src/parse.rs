@@ -16,6 +16,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
 use crate::partition_clause::{self, PartitionClause};
+use crate::rewrites;
 
 /// How deep expressions and queries may nest.
 const NESTING_MAX: usize = 120;
@@ -134,10 +135,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
     copy_syntax::normalise(&mut tokens);
-    table_commands(&mut tokens);
-    merge_actions(&mut tokens);
-    rows_from(&mut tokens);
-    frame_exclusions(&mut tokens)?;
+    rewrites::apply(&mut tokens)?;
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -148,103 +146,6 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Err(near(&next, source));
     }
     Ok(parsed(Syntax::Statement(Arc::new(statement)), clause.map(Arc::new)))
-}
-
-/// `TABLE t` at the beginning of a query is `SELECT * FROM t`.
-fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
-    let keyword = |token: &Token| if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
-    let is_blank = |t: &&TokenWithSpan| matches!(t.token, Token::Whitespace(_) | Token::LParen);
-    let first = tokens.iter().find(|t| !is_blank(t)).map(|t| keyword(&t.token));
-    let is_query =
-        matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::INSERT | Keyword::MERGE));
-    let holds_query = matches!(first, Some(Keyword::EXPLAIN | Keyword::CREATE | Keyword::COPY | Keyword::PREPARE | Keyword::DECLARE));
-    if !is_query && !holds_query {
-        return;
-    }
-    let mut before: Option<Token> = None;
-    let mut at = 0;
-    while at < tokens.len() {
-        let token = tokens[at].token.clone();
-        let begins = match &before {
-            None | Some(Token::LParen) => true,
-            // The source of an INSERT.
-            Some(other) if is_query && keyword(other) != Keyword::INTO => true,
-            Some(other) => {
-                matches!(
-                    keyword(other),
-                    Keyword::UNION
-                        | Keyword::ALL
-                        | Keyword::INTERSECT
-                        | Keyword::EXCEPT
-                        | Keyword::EXPLAIN
-                        | Keyword::ANALYZE
-                        | Keyword::AS
-                        | Keyword::FOR
-                )
-            }
-        };
-        if begins && keyword(&token) == Keyword::TABLE {
-            let span = tokens[at].span;
-            let blank = Token::Whitespace(Whitespace::Space);
-            let select = [Token::make_keyword("SELECT"), blank.clone(), Token::Mul, blank, Token::make_keyword("FROM")];
-            let count = select.len();
-            tokens.splice(at..=at, select.into_iter().map(|token| TokenWithSpan { token, span }));
-            at += count - 1;
-        }
-        if !matches!(token, Token::Whitespace(_)) {
-            before = Some(token);
-        }
-        at += 1;
-    }
-}
-
-/// In a MERGE, `INSERT DEFAULT VALUES` is said as `INSERT VALUES (DEFAULT)`, which the parser knows: values that are not given are defaults too.
-fn merge_actions(tokens: &mut Vec<TokenWithSpan>) {
-    const WORDS: [Keyword; 4] = [Keyword::THEN, Keyword::INSERT, Keyword::DEFAULT, Keyword::VALUES];
-    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
-    for places in significant.windows(WORDS.len()).rev() {
-        if places.iter().zip(WORDS).all(|(place, word)| is_keyword(&tokens[*place], word)) {
-            let span = tokens[places[2]].span;
-            let values = [Token::make_keyword("VALUES"), Token::LParen, Token::make_keyword("DEFAULT"), Token::RParen];
-            tokens.splice(places[2]..=places[3], values.map(|token| TokenWithSpan { token, span }));
-        }
-    }
-}
-
-/// The function that stands for ROWS FROM: its arguments are the functions.
-pub(crate) const ROWS_FROM: &str = "\u{1}rows from";
-
-/// `ROWS FROM (…)` is said as a call of [`ROWS_FROM`].
-fn rows_from(tokens: &mut Vec<TokenWithSpan>) {
-    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
-    for places in significant.windows(3).rev() {
-        let is_it = is_keyword(&tokens[places[0]], Keyword::ROWS) && is_keyword(&tokens[places[1]], Keyword::FROM);
-        if is_it && tokens[places[2]].token == Token::LParen {
-            let span = tokens[places[0]].span;
-            tokens.splice(places[0]..=places[1], [TokenWithSpan { token: Token::make_word(ROWS_FROM, Some('"')), span }]);
-        }
-    }
-}
-
-/// `EXCLUDE NO OTHERS` at the end of a window frame says nothing. The parser knows no exclusion.
-fn frame_exclusions(tokens: &mut Vec<TokenWithSpan>) -> Result<(), Report> {
-    let word = |token: &TokenWithSpan| match &token.token {
-        Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
-        Token::RParen => ")".to_owned(),
-        _ => String::new(),
-    };
-    let significant: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
-    for places in significant.windows(4).rev() {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|n| word(&tokens[places[n]]));
-        match [a.as_str(), &b, &c, &d] {
-            ["EXCLUDE", "NO", "OTHERS", ")"] => drop(tokens.drain(places[0]..places[3])),
-            ["EXCLUDE", "CURRENT", "ROW", ")"] | ["EXCLUDE", "GROUP" | "TIES", ")", _] => {
-                return Err(Report::unsupported(format!("EXCLUDE {b} in a window frame")));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// PostgreSQL's keywords that name no table unless they are quoted; the parser takes them for names.

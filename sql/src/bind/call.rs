@@ -50,6 +50,9 @@ impl Binder<'_> {
         if let Some(over) = &function.over {
             return self.window_function(&name, function, over, env).map_err(named);
         }
+        if !function.within_group.is_empty() && super::hypothetical::is_hypothetical(&name) {
+            return self.hypothetical(&name, function, env);
+        }
         if name == "grouping" {
             return self.grouping_call(function, env);
         }

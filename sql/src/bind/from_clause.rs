@@ -18,6 +18,7 @@ use super::relation::{Output, Relation, filter, one_row};
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
 use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
+use crate::rewrites::USING_ALIAS;
 use crate::schema::{RelationInfo, RelationKind, TABLE_OID};
 
 /// A plan and the names that it gives.
@@ -125,6 +126,14 @@ impl Binder<'_> {
     }
 
     fn join_using(&self, left: Source, right: Source, kind: JoinType, names: &[String]) -> Result<Source> {
+        if let Some((alias, names)) = names.split_last().and_then(|(last, names)| Some((last.strip_prefix(USING_ALIAS)?, names))) {
+            let mut source = self.join_using(left, right, kind, names)?;
+            // Under this name alone: without it they are the join's merged columns.
+            let columns = source.scope.merged[..names.len()].iter().map(|column| ScopeColumn { merged: true, ..column.clone() });
+            let table = ScopeTable { name: alias.to_owned(), columns: columns.collect(), ..ScopeTable::default() };
+            source.scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
+            return Ok(source);
+        }
         let cx = self.cx();
         let mut on = lit(true);
         let mut merged = Vec::with_capacity(names.len());

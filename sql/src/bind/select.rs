@@ -172,10 +172,9 @@ impl Binder<'_> {
                     let found = env.scope.table(schema, table)?.ok_or_else(|| self.missing_item(table, env))?;
                     outputs.extend(found.columns.iter().map(star));
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(tree), _) => match self.item_of(tree, env)? {
-                    Some(table) => outputs.extend(table.columns.iter().map(star)),
-                    None => return Err(BindError::unsupported("the expansion of a composite value")),
-                },
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => {
+                    return Err(BindError::unsupported("the expansion of a composite value"));
+                }
                 SelectItem::ExprWithAliases { .. } => return Err(BindError::unsupported("several names for one column")),
                 SelectItem::UnnamedExpr(tree) => outputs.push(self.output(tree, super::output_name::of(tree), env)?),
                 SelectItem::ExprWithAlias { expr, alias } => outputs.push(self.output(expr, folded(alias), env)?),

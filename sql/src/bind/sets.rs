@@ -20,7 +20,7 @@ use super::relation::{Output, Relation};
 use super::scope::{Scope, ScopeTable, folded};
 use super::select::{SET, placeholders, replace_placeholders};
 use crate::error::{BindError, Result};
-use crate::parse::ROWS_FROM;
+use crate::rewrites::ROWS_FROM;
 
 /// A function in FROM.
 pub(crate) struct FunctionItem<'t> {
