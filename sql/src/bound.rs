@@ -47,7 +47,7 @@ pub enum ConflictAction {
         filter: Option<Expr>,
         /// With a subquery among them: a plan over the rows named [`WRITTEN_ROWS`], the columns `t.<i>` and then `excluded.<i>`. It gives the assigned
         /// values, and then whether the filter holds.
-        plan: Option<LogicalPlan>,
+        plan: Option<Box<LogicalPlan>>,
     },
 }
 

@@ -43,7 +43,7 @@ struct Update {
     assignments: Vec<(usize, RowExpression)>,
     filter: Option<RowExpression>,
     /// The same as a plan, where there are subqueries in it.
-    plan: Option<LogicalPlan>,
+    plan: Option<Box<LogicalPlan>>,
 }
 
 /// Inserts the visible rows; answers the rows that were inserted or updated, as they are now.

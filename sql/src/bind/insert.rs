@@ -202,7 +202,7 @@ impl Binder<'_> {
                         Some(resolve::to_boolean(&self.cx(), bound, "WHERE")?.expr)
                     }
                 };
-                let plan = self.conflict_plan(info, &assignments, filter.as_ref())?;
+                let plan = self.conflict_plan(info, &assignments, filter.as_ref())?.map(Box::new);
                 ConflictAction::Update { assignments, filter, plan }
             }
         };
