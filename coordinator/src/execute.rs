@@ -17,7 +17,10 @@ pub mod copy_options;
 pub mod copy_out;
 mod copy_target;
 pub mod explain;
+pub mod given;
 pub mod insert;
+pub mod merge;
+pub mod parts;
 pub mod point;
 pub mod query;
 pub mod read_only;
@@ -67,9 +70,11 @@ async fn execute_by_plan(
 ) -> Result<StatementResult, Report> {
     match statement {
         BoundStatement::Query { query: bound, .. } => query::execute(session, prepared, bound, parameters).await,
-        BoundStatement::Insert(bound) => insert::execute(session, prepared, bound, parameters).await,
+        BoundStatement::Insert(bound) => Box::pin(insert::execute(session, prepared, bound, parameters)).await,
         BoundStatement::Update(bound) => change::update(session, prepared, bound, parameters).await,
         BoundStatement::Delete(bound) => change::delete(session, prepared, bound, parameters).await,
+        BoundStatement::Merge(_) => Box::pin(parts::execute(session, prepared, &[], statement, parameters)).await,
+        BoundStatement::Parts(bound) => Box::pin(parts::execute(session, prepared, &bound.parts, &bound.main, parameters)).await,
         BoundStatement::Explain { analyze, statement, .. } => {
             Box::pin(explain::execute(session, prepared, *analyze, statement, parameters)).await
         }

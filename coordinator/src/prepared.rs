@@ -79,7 +79,11 @@ impl Prepared {
 
     /// Whether its result is rows, be they without columns.
     pub fn returns_rows(&self) -> bool {
-        matches!(self.bound.statement, BoundStatement::Query { .. }) || !self.columns.is_empty()
+        let is_query = match &self.bound.statement {
+            BoundStatement::Parts(parts) => matches!(*parts.main, BoundStatement::Query { .. }),
+            other => matches!(other, BoundStatement::Query { .. }),
+        };
+        is_query || !self.columns.is_empty()
     }
 }
 
@@ -90,6 +94,7 @@ fn result_columns(statement: &BoundStatement) -> Vec<OutputColumn> {
         BoundStatement::Insert(insert) => insert.returning.as_ref().map(|r| r.columns.clone()).unwrap_or_default(),
         BoundStatement::Update(update) => update.returning.as_ref().map(|r| r.columns.clone()).unwrap_or_default(),
         BoundStatement::Delete(delete) => delete.returning.as_ref().map(|r| r.columns.clone()).unwrap_or_default(),
+        BoundStatement::Parts(parts) => result_columns(&parts.main),
         other => crate::execute::utility::result_columns(other),
     }
 }

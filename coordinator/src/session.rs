@@ -40,6 +40,8 @@ pub struct Session {
     pub coordinator: Arc<Coordinator>,
     pub connected: Arc<ConnectedSession>,
     pub settings: Settings,
+    /// What `set_config` has set while a statement ran; the session takes it over before it does anything else.
+    pub set_by_functions: Arc<Mutex<Vec<(String, String)>>>,
     /// SQL PREPARE and the protocol's Parse share one name space, as in PostgreSQL.
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub transaction: TransactionBlock,
@@ -66,6 +68,7 @@ impl Session {
             coordinator,
             connected,
             settings,
+            set_by_functions: Arc::default(),
             prepared: HashMap::new(),
             transaction: TransactionBlock::default(),
             settings_scope: SettingsScope::default(),
@@ -173,8 +176,19 @@ impl Session {
         self.coordinator.statements.get_or_bind(self, statement, declared)
     }
 
+    /// Takes over what functions have set.
+    pub fn take_over_settings(&mut self) {
+        for (name, value) in std::mem::take(&mut *self.set_by_functions.lock()) {
+            // The function has checked it.
+            if let Err(report) = self.settings.set(&name, &value) {
+                self.notices.push(report);
+            }
+        }
+    }
+
     /// Runs a bound statement with its parameters' values.
     pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
+        self.take_over_settings();
         self.refuse_in_failed_block(&prepared.statement)?;
         let current = self.refreshed(prepared)?;
         let kind = transaction_control::StatementKind::of(&current.bound.statement);

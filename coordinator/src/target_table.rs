@@ -70,7 +70,7 @@ impl CompiledDomain {
 /// The condition of a domain, over a row that holds the value alone.
 pub(crate) fn domain_condition(text: &str, base: SqlType, settings: &SessionSettings) -> Result<RowExpression, Report> {
     let names = [(sql::domain_syntax::VALUE.to_owned(), base)];
-    let expr = sql::bind_condition(text, &names, settings).map_err(|e| e.report())?;
+    let expr = sql::bind_check(text, &names, settings).map_err(|e| e.report())?;
     RowExpression::compile(&expr.expr, &[("t", &[base])], &[], Scalar::Bool.into(), settings)
 }
 

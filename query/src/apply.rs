@@ -36,6 +36,8 @@ pub(crate) struct Apply {
     pub(crate) input: Arc<LogicalPlan>,
     pub(crate) dependent: Arc<LogicalPlan>,
     pub(crate) kind: ApplyKind,
+    /// A condition over the input: a row for which it does not hold needs no answer, and has NULL, or no row.
+    pub(crate) guard: Option<Expr>,
     /// The qualifier of the column that a value or an existence becomes.
     name: String,
     is_sealed: bool,
@@ -62,7 +64,12 @@ impl Apply {
             }
         };
         let schema = Arc::new(input.schema().join(&added)?);
-        Ok(Self { input, dependent, kind, name, is_sealed: false, schema })
+        Ok(Self { input, dependent, kind, guard: None, name, is_sealed: false, schema })
+    }
+
+    /// The same for the rows for which a condition holds.
+    pub(crate) fn guarded(self, guard: Option<Expr>) -> Self {
+        Self { guard, ..self }
     }
 
     /// The column of a value or an existence.
@@ -110,25 +117,28 @@ impl UserDefinedLogicalNodeCore for Apply {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        Vec::new()
+        self.guard.iter().cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Apply: {:?}", self.kind)
     }
 
-    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut inputs = inputs.into_iter().map(Arc::new);
         let input = inputs.next().ok_or_else(|| DataFusionError::Internal("an apply has an input".into()))?;
         let dependent = inputs.next().unwrap_or_else(|| Arc::clone(&self.dependent));
         let new = Self::new(input, dependent, self.kind, self.name.clone())?;
-        Ok(Self { is_sealed: self.is_sealed, ..new })
+        Ok(Self { is_sealed: self.is_sealed, guard: exprs.into_iter().next(), ..new })
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
         let mut of_input: BTreeSet<usize> = output_columns.iter().copied().filter(|at| *at < width).collect();
         of_input.extend(self.outer_columns().ok()?.into_iter().map(|(_, at)| at));
+        for column in self.guard.iter().flat_map(Expr::column_refs) {
+            of_input.insert(self.input.schema().index_of_column(column).ok()?);
+        }
         let of_input = of_input.into_iter().collect();
         if self.is_sealed {
             return Some(vec![of_input]);

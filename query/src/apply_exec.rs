@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::error::Report;
 use common::sqlstate::SqlState;
-use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
 use datafusion::arrow::compute::{concat_batches, take};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
@@ -66,7 +66,11 @@ impl ExtensionPlanner for ApplyPlanner {
             simplifier: Arc::clone(&self.simplifier),
         };
         let schema = Arc::clone(apply_schema(apply).inner());
-        Ok(Some(Arc::new(ApplyExec::new(Arc::clone(input), Arc::new(dependent), apply.kind, schema))))
+        let guard = match &apply.guard {
+            Some(guard) => Some(session.create_physical_expr(guard.clone(), apply.input.schema())?),
+            None => None,
+        };
+        Ok(Some(Arc::new(ApplyExec::new(Arc::clone(input), Arc::new(dependent), apply.kind, guard, schema))))
     }
 }
 
@@ -141,12 +145,19 @@ pub(crate) struct ApplyExec {
     input: Arc<dyn ExecutionPlan>,
     dependent: Arc<Dependent>,
     kind: ApplyKind,
+    guard: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl ApplyExec {
-    fn new(input: Arc<dyn ExecutionPlan>, dependent: Arc<Dependent>, kind: ApplyKind, schema: SchemaRef) -> Self {
+    fn new(
+        input: Arc<dyn ExecutionPlan>,
+        dependent: Arc<Dependent>,
+        kind: ApplyKind,
+        guard: Option<Arc<dyn PhysicalExpr>>,
+        schema: SchemaRef,
+    ) -> Self {
         let order = input.output_ordering().cloned();
         let properties = PlanProperties::new(
             EquivalenceProperties::new_with_orderings(Arc::clone(&schema), order),
@@ -154,7 +165,7 @@ impl ApplyExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { input, dependent, kind, schema, properties: Arc::new(properties) }
+        Self { input, dependent, kind, guard, schema, properties: Arc::new(properties) }
     }
 
     /// The dependent plan, for EXPLAIN.
@@ -201,7 +212,7 @@ impl ExecutionPlan for ApplyExec {
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| DataFusionError::Internal("an apply has an input".into()))?;
-        Ok(Arc::new(Self::new(input, Arc::clone(&self.dependent), self.kind, Arc::clone(&self.schema))))
+        Ok(Arc::new(Self::new(input, Arc::clone(&self.dependent), self.kind, self.guard.clone(), Arc::clone(&self.schema))))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -210,6 +221,7 @@ impl ExecutionPlan for ApplyExec {
         let running = Running {
             dependent: Arc::clone(&self.dependent),
             kind: self.kind,
+            guard: self.guard.clone(),
             schema: Arc::clone(&self.schema),
             task: context,
             answers: HashMap::new(),
@@ -250,6 +262,7 @@ impl Answer {
 struct Running {
     dependent: Arc<Dependent>,
     kind: ApplyKind,
+    guard: Option<Arc<dyn PhysicalExpr>>,
     schema: SchemaRef,
     task: Arc<TaskContext>,
     answers: HashMap<Vec<ScalarValue>, Arc<Answer>>,
@@ -258,15 +271,17 @@ struct Running {
 
 impl Running {
     async fn answer(&mut self, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+        let is_asked = self.asked(batch)?;
         let mut keys = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let columns = self.dependent.columns.iter();
-            keys.push(columns.map(|(_, at)| ScalarValue::try_from_array(batch.column(*at), row)).collect::<Result<Vec<_>>>()?);
+            let key = columns.map(|(_, at)| ScalarValue::try_from_array(batch.column(*at), row)).collect::<Result<Vec<_>>>()?;
+            keys.push(is_asked.as_ref().is_none_or(|asked| asked.is_valid(row) && asked.value(row)).then_some(key));
         }
         let mut known: HashMap<&[ScalarValue], Arc<Answer>> = HashMap::new();
         let mut asked: Vec<Vec<ScalarValue>> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for key in &keys {
+        for key in keys.iter().flatten() {
             match self.answers.get(key) {
                 Some(answer) => {
                     known.insert(key, Arc::clone(answer));
@@ -284,11 +299,32 @@ impl Running {
         for (key, answer) in &new {
             known.insert(key, Arc::clone(answer));
         }
-        let answers: Option<Vec<Arc<Answer>>> = keys.iter().map(|key| known.get(key.as_slice()).cloned()).collect();
+        let unasked = self.unasked()?;
+        let answer = |key: &Option<Vec<ScalarValue>>| match key {
+            Some(key) => known.get(key.as_slice()).cloned(),
+            None => Some(Arc::clone(&unasked)),
+        };
+        let answers: Option<Vec<Arc<Answer>>> = keys.iter().map(answer).collect();
         let answers = answers.ok_or_else(|| DataFusionError::Internal("a row of an apply has no answer".into()))?;
         drop(known);
         self.keep(new);
         self.output(batch, &answers)
+    }
+
+    /// Which rows need an answer; `None`: all.
+    fn asked(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
+        let Some(guard) = &self.guard else { return Ok(None) };
+        let holds = guard.evaluate(batch)?.into_array(batch.num_rows())?;
+        Ok(Some(holds.as_boolean().clone()))
+    }
+
+    /// The answer of the other rows.
+    fn unasked(&self) -> Result<Arc<Answer>> {
+        let last = self.schema.fields().last().map(|field| field.data_type());
+        Ok(Arc::new(match (self.kind, last) {
+            (ApplyKind::Value, Some(ty)) => Answer::Value(ScalarValue::try_from(ty)?),
+            _ => Answer::Exists(false),
+        }))
     }
 
     /// Keeps answers for rows to come; without memory for them, drops all that were kept.

@@ -13,7 +13,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{BinaryExpr, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr, Filter, Join, LogicalPlan, Operator, Projection, Subquery, lit};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::apply::{Apply, ApplyKind, visit_outer};
@@ -23,7 +23,7 @@ pub(crate) fn prepare(plan: LogicalPlan) -> Result<LogicalPlan> {
     if !has_correlation(&plan)? {
         return Ok(plan);
     }
-    Applier { next: 0, prefix: "apply", trusts: true }.plan(plan)
+    Applier { next: 0, prefix: "apply", trusts: true, guard: None }.plan(plan)
 }
 
 /// Makes applies of the correlated subqueries that are left.
@@ -43,7 +43,7 @@ impl OptimizerRule for ApplyTheRest {
         if !has_correlation(&plan)? {
             return Ok(Transformed::no(plan));
         }
-        Ok(Transformed::yes(Applier { next: 0, prefix: "rest", trusts: false }.plan(plan)?))
+        Ok(Transformed::yes(Applier { next: 0, prefix: "rest", trusts: false, guard: None }.plan(plan)?))
     }
 }
 
@@ -115,6 +115,8 @@ struct Applier {
     prefix: &'static str,
     /// Whether a subquery of a shape that DataFusion turns into a join is left to it.
     trusts: bool,
+    /// Where the expression that is being rewritten counts: inside of a branch of CASE, its condition.
+    guard: Option<Expr>,
 }
 
 impl Applier {
@@ -135,7 +137,9 @@ impl Applier {
 
     /// The inner plan of a subquery, rewritten.
     fn inside(&mut self, subquery: Subquery) -> Result<Subquery> {
+        let guard = self.guard.take();
         let inner = self.plan(Arc::unwrap_or_clone(subquery.subquery))?;
+        self.guard = guard;
         Ok(Subquery { subquery: Arc::new(inner), ..subquery })
     }
 
@@ -144,6 +148,9 @@ impl Applier {
         let rewritten = expr.transform_down(|part| {
             let done = |expr| Ok(Transformed::new(expr, true, TreeNodeRecursion::Jump));
             match part {
+                Expr::Case(case) if case.expr.is_none() && holds_subquery(&case) => {
+                    done(self.case(case, input, in_filter, in_projection)?)
+                }
                 Expr::ScalarSubquery(subquery) => {
                     let subquery = self.inside(subquery)?;
                     let trusted = (in_filter || in_projection) && self.trusts && Shape::Aggregate.fits(&subquery, input.schema())?;
@@ -181,8 +188,58 @@ impl Applier {
         Ok(rewritten.data)
     }
 
+    /// The subqueries of a branch are asked for the rows that take it alone.
+    fn case(&mut self, case: Case, input: &mut Arc<LogicalPlan>, in_filter: bool, in_projection: bool) -> Result<Expr> {
+        let around = self.guard.take();
+        // The conditions so far, and which of them is to hold: as a CASE, so that none is computed where an earlier one holds. Its values are numbers:
+        // one of truth values would be simplified to AND and OR, which compute all of it.
+        let number = |holds: bool| lit(i32::from(holds));
+        let guard = |conditions: &[Expr], wanted: Option<usize>| -> Expr {
+            let when = |(at, condition): (usize, &Expr)| (Box::new(condition.clone()), Box::new(number(wanted == Some(at))));
+            let when_then_expr: Vec<_> = conditions.iter().enumerate().map(when).collect();
+            let within = match when_then_expr.is_empty() {
+                true => lit(true),
+                false => {
+                    Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(number(wanted.is_none()))) }).eq(number(true))
+                }
+            };
+            match &around {
+                Some(around) => {
+                    let inner = Expr::Case(Case {
+                        expr: None,
+                        when_then_expr: vec![(Box::new(within), Box::new(number(true)))],
+                        else_expr: Some(Box::new(number(false))),
+                    });
+                    let when_then_expr = vec![(Box::new(around.clone()), Box::new(inner))];
+                    Expr::Case(Case { expr: None, when_then_expr, else_expr: Some(Box::new(number(false))) }).eq(number(true))
+                }
+                None => within,
+            }
+        };
+        let mut conditions = Vec::with_capacity(case.when_then_expr.len());
+        let mut when_then_expr = Vec::with_capacity(case.when_then_expr.len());
+        for (when, then) in case.when_then_expr {
+            self.guard = Some(guard(&conditions, None));
+            let when = self.expression(*when, input, in_filter, in_projection)?;
+            // A condition that still holds a subquery is known only later.
+            if !when.exists(|part| Ok(subquery_of(part).is_some()))? {
+                conditions.push(when.clone());
+                self.guard = Some(guard(&conditions, Some(conditions.len() - 1)));
+            }
+            let then = self.expression(*then, input, in_filter, in_projection)?;
+            when_then_expr.push((Box::new(when), Box::new(then)));
+        }
+        self.guard = Some(guard(&conditions, None));
+        let else_expr = match case.else_expr {
+            Some(otherwise) => Some(Box::new(self.expression(*otherwise, input, in_filter, in_projection)?)),
+            None => None,
+        };
+        self.guard = around;
+        Ok(Expr::Case(Case { expr: None, when_then_expr, else_expr }))
+    }
+
     fn apply(&mut self, input: &mut Arc<LogicalPlan>, dependent: Arc<LogicalPlan>, kind: ApplyKind) -> Result<Expr> {
-        let apply = Apply::new(Arc::clone(input), dependent, kind, self.name())?;
+        let apply = Apply::new(Arc::clone(input), dependent, kind, self.name())?.guarded(self.guard.clone());
         let result = apply.result();
         *input = Arc::new(apply.into_plan());
         Ok(result)
@@ -298,7 +355,7 @@ impl Applier {
     fn lateral(&mut self, join: Join, dependent: Arc<LogicalPlan>) -> Result<LogicalPlan> {
         let mut conditions: Vec<Expr> = join.on.iter().map(|(l, r)| l.clone().eq(r.clone())).collect();
         conditions.extend(join.filter);
-        let condition = conjunction(conditions).filter(|c| *c != datafusion::logical_expr::lit(true));
+        let condition = conjunction(conditions).filter(|c| *c != lit(true));
         let left = Arc::clone(&join.left);
         match join.join_type {
             JoinType::Left => {
@@ -318,6 +375,11 @@ impl Applier {
             }
         }
     }
+}
+
+fn holds_subquery(case: &Case) -> bool {
+    let in_branch = |expr: &Expr| expr.exists(|part| Ok(subquery_of(part).is_some())).unwrap_or(false);
+    case.when_then_expr.iter().any(|(when, then)| in_branch(when) || in_branch(then)) || case.else_expr.as_deref().is_some_and(in_branch)
 }
 
 fn restore(input: Arc<LogicalPlan>, columns: Vec<Column>) -> Result<LogicalPlan> {

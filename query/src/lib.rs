@@ -30,3 +30,4 @@ pub mod scan_exec;
 pub mod scatter_exec;
 pub mod scatter_rule;
 pub mod table;
+mod yielding;

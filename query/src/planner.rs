@@ -36,6 +36,7 @@ use crate::context::StatementContext;
 use crate::correlation::{self, ApplyTheRest, Tolerant};
 use crate::errors::report;
 use crate::scatter_rule::{Colocate, PushIntoScatter};
+use crate::yielding::YieldBetweenBatches;
 
 /// Bytes that a merge of ordered streams may read ahead.
 const READ_AHEAD_BYTES: usize = 4 << 20;
@@ -162,10 +163,14 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(Colocate)];
     for rule in PhysicalOptimizer::new().rules {
-        if rule.name() == "EnsureCooperative" {
+        let is_last = rule.name() == "EnsureCooperative";
+        if is_last {
             rules.push(Arc::new(PushIntoScatter));
         }
         rules.push(rule);
+        if is_last {
+            rules.push(Arc::new(YieldBetweenBatches));
+        }
     }
     rules
 }

@@ -12,12 +12,14 @@
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
 //! | `domain` | casts to domains |
 //! | `grouping` | the step from rows to groups |
-//! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
+//! | `insert`, `change`, `merge`, `returning` | INSERT; UPDATE and DELETE; MERGE; RETURNING |
+//! | `parts` | WITH before a statement: what of it is carried out by itself |
 //! | `view` | views, in FROM |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::sqlstate::SqlState;
@@ -28,7 +30,7 @@ use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
-use crate::bound::{Bound, BoundStatement};
+use crate::bound::{Bound, BoundPart, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
 use crate::schema::{CatalogView, RelationInfo, ViewInfo};
@@ -41,13 +43,18 @@ mod environment;
 mod expression;
 mod from_clause;
 mod grouping;
+mod hypothetical;
 mod insert;
 mod literal;
+mod merge;
+mod missing;
 mod operators;
 mod output_name;
+mod parts;
 mod query;
 mod relation;
 mod returning;
+mod sample;
 mod scope;
 mod select;
 mod sets;
@@ -69,6 +76,10 @@ pub(crate) struct Binder<'a> {
     next_id: Cell<usize>,
     /// The views that are being bound, the innermost last.
     views: RefCell<Vec<Arc<ViewInfo>>>,
+    /// WITH queries that are carried out by themselves.
+    parts: RefCell<Vec<BoundPart>>,
+    /// Output columns that are literals of an open type, each with its literal: a set operation or an INSERT decides what they are.
+    open_literals: RefCell<HashMap<Expr, TypedExpr>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -79,8 +90,7 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder =
-        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), views: RefCell::default() };
+    let binder = Binder::new(view, settings, &parameters, statement.source());
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
@@ -117,40 +127,16 @@ fn bind_alone(
 ) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder {
-        view: &crate::schema::NoCatalog,
-        settings,
-        parameters: &parameters,
-        source: text,
-        next_id: Cell::new(0),
-        views: RefCell::default(),
-    };
+    let binder = Binder::new(&crate::schema::NoCatalog, settings, &parameters, text);
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, clause))?;
     finish(&binder, bound)
 }
 
-/// Binds a CHECK condition over named columns, which become `t.<i>`.
-pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
-    let tree = parse::parse_expression(text)?;
-    let parameters = ParameterTypes::default();
-    let binder = Binder {
-        view: &crate::schema::NoCatalog,
-        settings,
-        parameters: &parameters,
-        source: text,
-        next_id: Cell::new(0),
-        views: RefCell::default(),
-    };
-    let scope = Scope::of_row("t", columns);
-    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "check constraints"))?;
-    Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
-}
-
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), views: RefCell::default() };
+    let binder = Binder::new(view, settings, &parameters, "");
     binder.relation(name)
 }
 
@@ -160,6 +146,19 @@ pub fn ident_name(ident: &Ident) -> String {
 }
 
 impl<'a> Binder<'a> {
+    fn new(view: &'a dyn CatalogView, settings: &'a SessionSettings, parameters: &'a ParameterTypes, source: &'a str) -> Self {
+        Self {
+            view,
+            settings,
+            parameters,
+            source,
+            next_id: Cell::new(0),
+            parts: RefCell::default(),
+            open_literals: RefCell::default(),
+            views: RefCell::default(),
+        }
+    }
+
     pub(crate) fn cx(&self) -> ExprContext<'a> {
         ExprContext { settings: self.settings, parameters: self.parameters }
     }
@@ -184,10 +183,7 @@ impl<'a> Binder<'a> {
     fn statement(&self, tree: &Statement) -> Result<BoundStatement> {
         Ok(match tree {
             Statement::Query(query) => self.query_statement(query)?,
-            Statement::Insert(insert) => BoundStatement::Insert(Box::new(self.insert(insert)?)),
-            Statement::Update(update) => BoundStatement::Update(Box::new(self.update(update)?)),
-            Statement::Delete(delete) => BoundStatement::Delete(Box::new(self.delete(delete)?)),
-            Statement::Merge { .. } => return Err(BindError::unsupported("MERGE")),
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Merge(_) => self.change(tree, None)?,
             Statement::Explain { analyze, verbose, statement, options, .. } => {
                 let (analyze, verbose) = explain_options(*analyze, *verbose, options.as_deref().unwrap_or_default())?;
                 BoundStatement::Explain { analyze, verbose, statement: Box::new(self.statement(statement)?) }

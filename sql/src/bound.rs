@@ -29,7 +29,12 @@ pub struct BoundReturning {
     pub columns: Vec<OutputColumn>,
     /// Types of the `from.<i>` columns, which stand at the end of the source's rows; empty for INSERT.
     pub from_types: Vec<SqlType>,
+    /// With a subquery among the expressions: the list as a plan over the rows named [`WRITTEN_ROWS`], which are the columns `t.<i>` and then `from.<i>`.
+    pub plan: Option<LogicalPlan>,
 }
+
+/// The [`crate::given_rows::GivenRows`] that plans of RETURNING and ON CONFLICT read.
+pub const WRITTEN_ROWS: &str = "written";
 
 /// What ON CONFLICT does.
 #[derive(Clone, Debug)]
@@ -40,6 +45,9 @@ pub enum ConflictAction {
         /// `excluded.<i>` the proposed one's.
         assignments: Vec<(usize, Expr)>,
         filter: Option<Expr>,
+        /// With a subquery among them: a plan over the rows named [`WRITTEN_ROWS`], the columns `t.<i>` and then `excluded.<i>`. It gives the assigned
+        /// values, and then whether the filter holds.
+        plan: Option<Box<LogicalPlan>>,
     },
 }
 
@@ -86,6 +94,53 @@ pub struct BoundDelete {
     pub simple: Option<SimpleChange>,
 }
 
+/// MERGE: the source gives the row key and version of the target's row (NULL without one), its old visible columns, what is to be done
+/// ([`MergeAction`]), and the new visible columns of an update or an insertion.
+#[derive(Clone, Debug)]
+pub struct BoundMerge {
+    pub target: Oid,
+    pub source: LogicalPlan,
+}
+
+/// What MERGE does with a row; the numbers stand in its plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MergeAction {
+    Nothing = 0,
+    Update = 1,
+    Delete = 2,
+    Insert = 3,
+}
+
+impl MergeAction {
+    /// The action of a number.
+    pub fn of(number: i32) -> Self {
+        match number {
+            1 => Self::Update,
+            2 => Self::Delete,
+            3 => Self::Insert,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// A statement that changes rows in its WITH list, or that reads a query of its WITH list more than once and must compute it once.
+#[derive(Clone, Debug)]
+pub struct BoundParts {
+    /// The WITH queries that are carried out before, in order.
+    pub parts: Vec<BoundPart>,
+    /// What the statement answers.
+    pub main: Box<BoundStatement>,
+}
+
+/// A WITH query that is carried out by itself, once.
+#[derive(Clone, Debug)]
+pub struct BoundPart {
+    /// The [`crate::given_rows::GivenRows`] that stand for what it returns, and their types.
+    pub rows: String,
+    pub types: Vec<SqlType>,
+    pub statement: BoundStatement,
+}
+
 /// A change of one table by a condition over its own columns.
 #[derive(Clone, Debug)]
 pub struct SimpleChange {
@@ -118,6 +173,8 @@ pub enum BoundStatement {
     Insert(Box<BoundInsert>),
     Update(Box<BoundUpdate>),
     Delete(Box<BoundDelete>),
+    Merge(Box<BoundMerge>),
+    Parts(Box<BoundParts>),
     /// EXPLAIN of a statement.
     Explain {
         analyze: bool,

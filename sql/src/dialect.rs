@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{ColumnOption, Expr, TrimWhereField, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, ColumnOption, Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -57,7 +57,6 @@ impl Dialect for PartitaDialect {
         supports_empty_projections() -> bool;
         supports_nested_comments() -> bool;
         supports_string_escape_constant() -> bool;
-        supports_numeric_literal_underscores() -> bool;
         supports_array_typedef_with_brackets() -> bool;
         supports_geometric_types() -> bool;
         supports_order_by_using_operator() -> bool;
@@ -69,12 +68,24 @@ impl Dialect for PartitaDialect {
         supports_interval_options() -> bool;
         supports_insert_table_alias() -> bool;
         supports_create_table_like_parenthesized() -> bool;
-        supports_select_wildcard_with_alias() -> bool;
         supports_aliased_function_args() -> bool;
     }
 
     fn parse_column_option(&self, parser: &mut Parser<'_>) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
         Ok(crate::object_syntax::identity_option(parser).map(|option| option.map(Some)))
+    }
+
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(between) = between_symmetric(parser, expr) {
+            return Some(between);
+        }
+        // Comparisons stand in no order that would tell what `a < b < c` means.
+        let is_comparison = |op: &BinaryOperator| {
+            use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+            matches!(op, Lt | Gt | Eq | NotEq | LtEq | GtEq)
+        };
+        let chained = precedence == self.prec_value(Precedence::Eq) && matches!(expr, Expr::BinaryOp { op, .. } if is_comparison(op));
+        chained.then(|| parser.expected("end of expression", parser.peek_token()))
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
@@ -83,12 +94,56 @@ impl Dialect for PartitaDialect {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
             Token::Word(word) if word.keyword == Keyword::TRIM && word.quote_style.is_none() => return blanks_trimmed(parser),
+            Token::LParen if is_item_star(parser) => {
+                parser.next_token();
+                let item = parser.parse_identifier().and_then(|item| parser.expect_token(&Token::RParen).map(|_| item));
+                return Some(item.map(Expr::Identifier));
+            }
+            Token::LParen if is_keyword(parser, 1, Keyword::VALUES) => {
+                parser.next_token();
+                let query = parser.parse_query().and_then(|query| parser.expect_token(&Token::RParen).map(|_| query));
+                return Some(query.map(Expr::Subquery));
+            }
             _ => return None,
         };
         parser.next_token();
         let operand = parser.parse_subexpr(self.prec_value(Precedence::Caret));
         Some(operand.map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
     }
+}
+
+fn is_keyword(parser: &Parser<'_>, n: usize, keyword: Keyword) -> bool {
+    matches!(&parser.peek_nth_token_ref(n).token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
+}
+
+/// `(t).*`, which is `t.*`.
+fn is_item_star(parser: &Parser<'_>) -> bool {
+    let token = |n: usize| &parser.peek_nth_token_ref(n).token;
+    matches!(token(1), Token::Word(_)) && *token(2) == Token::RParen && *token(3) == Token::Period && *token(4) == Token::Mul
+}
+
+/// `x BETWEEN SYMMETRIC a AND b` is `(x BETWEEN a AND b OR x BETWEEN b AND a)`; ASYMMETRIC says nothing.
+fn between_symmetric(parser: &mut Parser<'_>, expr: &Expr) -> Option<Result<Expr, ParserError>> {
+    let negated = is_keyword(parser, 0, Keyword::NOT);
+    let between = usize::from(negated);
+    let is_symmetric = is_keyword(parser, between + 1, Keyword::SYMMETRIC);
+    let is_said = is_symmetric || is_keyword(parser, between + 1, Keyword::ASYMMETRIC);
+    if !is_said || !is_keyword(parser, between, Keyword::BETWEEN) {
+        return None;
+    }
+    for _ in 0..between + 2 {
+        parser.next_token();
+    }
+    let parsed = match parser.parse_between(expr.clone(), false) {
+        Ok(Expr::Between { expr, low, high, .. }) if is_symmetric => {
+            let swapped = Expr::Between { expr: expr.clone(), negated: false, low: high.clone(), high: low.clone() };
+            let straight = Expr::Between { expr, negated: false, low, high };
+            let either = Expr::BinaryOp { left: Box::new(straight), op: BinaryOperator::Or, right: Box::new(swapped) };
+            Ok(Expr::Nested(Box::new(either)))
+        }
+        other => other,
+    };
+    Some(parsed.map(|expr| if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) } } else { expr }))
 }
 
 /// `TRIM(FROM text)`, `TRIM(BOTH FROM text)`: without the characters to trim; the parser knows the other forms.

@@ -18,6 +18,7 @@ use crate::dialect::PartitaDialect;
 use crate::domain_syntax;
 use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
+use crate::rewrites;
 use crate::subscript_targets;
 use crate::table_syntax;
 use crate::transaction_syntax;
@@ -99,7 +100,9 @@ pub fn parse_statements(text: &str) -> Result<Vec<ParsedStatement>, Report> {
         let start = places.offset(first.span.start);
         let end = places.offset(last.span.end);
         let own = text.get(start..end).unwrap_or(text);
-        statements.push(parse_piece(join_adjacent_strings(piece), own.into(), &source)?);
+        let joined = join_adjacent_strings(piece);
+        refuse_neighbours(&joined, &source)?;
+        statements.push(parse_piece(joined, own.into(), &source)?);
     }
     Ok(statements)
 }
@@ -145,7 +148,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     copy_syntax::normalise(&mut tokens);
     subscript_targets::normalise(&mut tokens);
     domain_syntax::normalise(&mut tokens);
-    table_commands(&mut tokens);
+    rewrites::apply(&mut tokens)?;
     object_syntax::overriding(&mut tokens);
     table_syntax::normalise(&mut tokens);
     if object_syntax::begins(&tokens) {
@@ -170,42 +173,6 @@ fn parse_object(tokens: Vec<TokenWithSpan>, source: &str) -> Result<ObjectStatem
     match parser.peek_token() {
         next if next.token == Token::EOF => Ok(statement),
         next => Err(near(&next, source)),
-    }
-}
-
-/// `TABLE t` at the beginning of a query is `SELECT * FROM t`.
-fn table_commands(tokens: &mut Vec<TokenWithSpan>) {
-    let keyword = |token: &Token| if let Token::Word(word) = token { word.keyword } else { Keyword::NoKeyword };
-    let is_blank = |t: &&TokenWithSpan| matches!(t.token, Token::Whitespace(_) | Token::LParen);
-    let first = tokens.iter().find(|t| !is_blank(t)).map(|t| keyword(&t.token));
-    if !matches!(first, Some(Keyword::TABLE | Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::EXPLAIN | Keyword::INSERT)) {
-        return;
-    }
-    let mut before: Option<Token> = None;
-    let mut at = 0;
-    while at < tokens.len() {
-        let token = tokens[at].token.clone();
-        let begins = match &before {
-            None | Some(Token::LParen) => true,
-            Some(other) => {
-                matches!(
-                    keyword(other),
-                    Keyword::UNION | Keyword::ALL | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::EXPLAIN | Keyword::ANALYZE
-                )
-            }
-        };
-        if begins && keyword(&token) == Keyword::TABLE {
-            let span = tokens[at].span;
-            let blank = Token::Whitespace(Whitespace::Space);
-            let select = [Token::make_keyword("SELECT"), blank.clone(), Token::Mul, blank, Token::make_keyword("FROM")];
-            let count = select.len();
-            tokens.splice(at..=at, select.into_iter().map(|token| TokenWithSpan { token, span }));
-            at += count - 1;
-        }
-        if !matches!(token, Token::Whitespace(_)) {
-            before = Some(token);
-        }
-        at += 1;
     }
 }
 
@@ -330,6 +297,40 @@ fn join_adjacent_strings(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         joined.push(token.clone());
     }
     joined
+}
+
+/// Two strings side by side in one line, and a number that runs into a word, are errors.
+fn refuse_neighbours(tokens: &[TokenWithSpan], source: &str) -> Result<(), Report> {
+    let mut before: Option<&TokenWithSpan> = None;
+    for token in tokens {
+        match (before.map(|t| &t.token), &token.token) {
+            (Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)), Token::SingleQuotedString(_)) => {
+                return Err(near(token, source));
+            }
+            (Some(Token::Number(digits, _)), Token::Word(word)) if before.is_some_and(|t| t.span.end == token.span.start) => {
+                return Err(junk(&format!("{digits}{}", word.value), before.unwrap_or(token), source));
+            }
+            (_, Token::HexStringLiteral(digits)) => {
+                let offset = Places::new(source).offset(token.span.start);
+                if source[offset..].starts_with('0') {
+                    return Err(junk(&format!("0x{digits}"), token, source));
+                }
+            }
+            _ => {}
+        }
+        if !matches!(token.token, Token::Whitespace(_)) {
+            before = Some(token);
+        }
+    }
+    Ok(())
+}
+
+fn junk(what: &str, token: &TokenWithSpan, source: &str) -> Report {
+    let report = Report::new(SqlState::SYNTAX_ERROR, format!("trailing junk after numeric literal at or near \"{what}\""));
+    match position_of(token.span.start, source) {
+        Some(position) => report.at(position),
+        None => report,
+    }
 }
 
 /// PostgreSQL's syntax error at a token.

@@ -44,7 +44,10 @@ pub(crate) fn open(options: EngineOptions) -> Result<(Shared, Vec<RecoveredTrans
     disk.sync_dir(&directory).map_err(StorageError::io("sync", &directory))?;
     let state = CheckpointState::load(&*disk, &directory)?;
     let writer = LogWriter::open(Arc::clone(&disk), &log_directory, options.segment_bytes, state.position)?;
-    let caches = Caches { page_bytes: options.base_cache_bytes, columns: Arc::new(ColumnCache::new(options.column_cache_bytes, options.column_block_rows)) };
+    let caches = Caches {
+        page_bytes: options.base_cache_bytes,
+        columns: Arc::new(ColumnCache::new(options.column_cache_bytes, options.column_block_rows)),
+    };
     let (checkpointer, groups, applied) = open_bases(&options, &base_directory, &caches)?;
     let files = writer.files();
     let transactions = TransactionTable::new();

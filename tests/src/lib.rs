@@ -7,6 +7,7 @@
 //! - [`pending`]: which tests Partita does not pass yet.
 //! - [`isolation`]: sessions that take their steps in a given order (`isolation/specs/*.spec`).
 //! - [`logic`]: logic tests (`slt/**.slt`), and [`partita_clauses`], what is left of them for PostgreSQL.
+//! - [`sqlite_corpus`]: SQLite's logic tests, where they are there.
 //!
 //! Everything here panics when something goes wrong: it is used by tests alone.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
@@ -20,6 +21,7 @@ pub mod partita_clauses;
 pub mod pending;
 pub mod postgres;
 pub mod process;
+pub mod sqlite_corpus;
 pub mod wait;
 
 use std::path::PathBuf;

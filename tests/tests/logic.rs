@@ -3,6 +3,8 @@
 //! `postgresql::FILE`, `workers_1::FILE`, `workers_3::FILE`; files under `slt/partita` have no PostgreSQL. Each run gets an empty database: a new one
 //! in a shared PostgreSQL, a new process of Partita.
 //!
+//! The files of SQLite's corpus ([`tests::sqlite_corpus`]), where they are there, are `workers_1::sqlite/FILE` and `workers_3::sqlite/FILE`.
+//!
 //! `slt/pending.txt` names the files that Partita does not pass yet ([`tests::pending`]): `pending::FILE`.
 //!
 //! `UPDATE=1 cargo test -p tests --test logic -- FILE` writes PostgreSQL's answers into the files.
@@ -13,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tests::client::Address;
 use tests::logic::{Engine, run_file, update_file};
 use tests::partita::Partita;
 use tests::pending::{Pending, pending};
 use tests::postgres::Postgres;
+use tests::sqlite_corpus;
 
 /// How many workers Partita has.
 const WORKERS: [u32; 2] = [1, 3];
@@ -27,8 +31,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Two processes of Partita at a time are enough for a small machine.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let files = files(&tests::crate_directory().join("slt"));
-    let trials = if std::env::var_os("UPDATE").is_some() { updates(&files) } else { trials(files) };
+    let files = files(&tests::crate_directory().join("slt"), "slt");
+    let trials =
+        if std::env::var_os("UPDATE").is_some() { updates(&files) } else { trials(files).into_iter().chain(sqlite_trials()).collect() };
     let conclusion = libtest_mimic::run(&arguments, trials);
     stop_postgres();
     conclusion.exit_code()
@@ -76,6 +81,21 @@ fn partita_trial(name: &str, path: PathBuf, workers: u32) -> Trial {
     Trial::test(format!("workers_{workers}::{name}"), move || passed(&run_on_partita(&path, workers)?))
 }
 
+/// The files of SQLite's corpus.
+fn sqlite_trials() -> Vec<Trial> {
+    let Some(directory) = sqlite_corpus::directory() else { return Vec::new() };
+    let mut trials = Vec::new();
+    for (name, path) in files(&directory, "test") {
+        for workers in WORKERS {
+            let path = path.clone();
+            trials.push(Trial::test(format!("workers_{workers}::sqlite/{name}"), move || {
+                passed(&on_partita(workers, |address| sqlite_corpus::run_file(&path, address))?)
+            }));
+        }
+    }
+    trials
+}
+
 /// Passes as long as there are no more differences than there were, with any number of workers.
 fn pending_trial(name: &str, path: PathBuf, pending: Pending) -> Trial {
     let file = name.to_owned();
@@ -95,11 +115,15 @@ fn passed(differences: &[String]) -> Result<(), Failed> {
     if differences.is_empty() { Ok(()) } else { Err(format!("{} differences:\n{}", differences.len(), differences.join("\n")).into()) }
 }
 
-/// Gives the differences. `Err`: the server has crashed or panicked.
 fn run_on_partita(path: &Path, workers: u32) -> Result<Vec<String>, String> {
+    on_partita(workers, |address| Ok(run_file(path, address, Engine::Partita)))
+}
+
+/// Runs something on a new Partita. Gives the differences. `Err`: the server has crashed or panicked.
+fn on_partita(workers: u32, run: impl FnOnce(&Address) -> Result<Vec<String>, String>) -> Result<Vec<String>, String> {
     let directory = tempfile::Builder::new().prefix("partita-tests-").tempdir().unwrap();
     let mut partita = Partita::start(directory.path(), workers)?;
-    let differences = run_file(path, partita.address(), Engine::Partita);
+    let differences = run(partita.address())?;
     let log = partita.process.log_end();
     if !partita.process.is_running() || log.contains("panicked at") {
         return Err(format!("the server has crashed or panicked:\n{log}\n{}", differences.join("\n")));
@@ -111,8 +135,8 @@ fn run_on_partita(path: &Path, workers: u32) -> Result<Vec<String>, String> {
     Ok(differences)
 }
 
-/// The files by name: the path below `slt`.
-fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
+/// The files of an extension by name: the path below the directory.
+fn files(directory: &Path, extension: &str) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(next) = open.pop() {
@@ -120,7 +144,7 @@ fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|e| e == "slt") {
+            } else if path.extension().is_some_and(|e| e == extension) {
                 found.insert(path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned(), path);
             }
         }

@@ -113,7 +113,7 @@ impl Inet {
     }
 
     /// The address that many after it; 22003.
-    pub fn add(self, count: i64) -> Result<Self, ValueError> {
+    pub fn plus(self, count: i64) -> Result<Self, ValueError> {
         let distance = u128::from(count.unsigned_abs());
         let moved = if count >= 0 { self.number().checked_add(distance) } else { self.number().checked_sub(distance) };
         moved.filter(|number| *number <= self.ones()).map(|number| self.with_number(number)).ok_or_else(out_of_range)

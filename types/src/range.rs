@@ -87,15 +87,15 @@ fn canonical(mut lower: Bound, mut upper: Bound, kind: RangeKind) -> Result<Rang
     if !kind.is_discrete() {
         return Ok(Some((lower, upper)));
     }
-    if let (Some(value), false) = (&lower.value, lower.inclusive) {
-        if let Some(next) = next(value)? {
-            lower = Bound::new(Some(next), true, true);
-        }
+    if let (Some(value), false) = (&lower.value, lower.inclusive)
+        && let Some(next) = next(value)?
+    {
+        lower = Bound::new(Some(next), true, true);
     }
-    if let (Some(value), true) = (&upper.value, upper.inclusive) {
-        if let Some(next) = next(value)? {
-            upper = Bound::new(Some(next), false, false);
-        }
+    if let (Some(value), true) = (&upper.value, upper.inclusive)
+        && let Some(next) = next(value)?
+    {
+        upper = Bound::new(Some(next), false, false);
     }
     let is_empty =
         matches!((&lower.value, &upper.value), (Some(a), Some(b)) if a.sql_cmp(b).is_ge() && !(lower.inclusive && upper.inclusive));

@@ -76,12 +76,12 @@ impl TimeTz {
     }
 
     /// The clock moved on; months and days do not count.
-    pub fn add(self, span: Interval) -> Self {
+    pub fn plus(self, span: Interval) -> Self {
         Self { time: datetime::time_add(self.time, span), ..self }
     }
 
     /// The clock moved back.
-    pub fn sub(self, span: Interval) -> Self {
+    pub fn minus(self, span: Interval) -> Self {
         Self { time: datetime::time_sub(self.time, span), ..self }
     }
 

@@ -23,6 +23,7 @@ use futures::future::try_join_all;
 use rpc::worker_api::{FoundRow, LockRequest, PartitionRef, Precondition};
 use sql::bound::{BoundDelete, BoundReturning, BoundUpdate};
 
+use crate::execute::given::Given;
 use crate::execute::insert::{WRITE_SET_BYTES_MAX, finished};
 use crate::execute::query::{run_plan, statement_context};
 use crate::execute::returning::Returning;
@@ -42,22 +43,23 @@ const LOCKS_AT_ONCE: usize = 10_000;
 const ROWS_BYTES_MAX: usize = 512 << 20;
 
 /// A row that the plan found.
-struct Found {
-    key: Bytes,
-    version: Timestamp,
+pub struct Found {
+    pub key: Bytes,
+    pub version: Timestamp,
     /// New visible columns; empty for DELETE.
     new: Vec<Datum>,
     /// Columns of FROM or USING items that RETURNING names.
     from: Vec<Datum>,
 }
 
-struct Change<'a> {
-    target: Arc<TargetTable>,
+/// An UPDATE or DELETE of one table.
+pub struct Change<'a> {
+    pub target: Arc<TargetTable>,
     source: &'a LogicalPlan,
     is_update: bool,
     visible: Vec<SqlType>,
     from: Vec<SqlType>,
-    returning: Option<Returning>,
+    pub returning: Option<Returning>,
 }
 
 /// Runs an UPDATE.
@@ -83,7 +85,8 @@ pub async fn delete(
 }
 
 impl<'a> Change<'a> {
-    fn new(
+    /// What it takes to carry it out.
+    pub fn new(
         session: &Session,
         prepared: &Prepared,
         target: common::ids::Oid,
@@ -137,14 +140,19 @@ impl<'a> Change<'a> {
             }
             let count = rows.len();
             let mut writes = WriteSet::default();
-            let returned = self.write(session, own.as_mut(), rows, locked, parameters, &mut writes).await?;
+            let mut returned = self.write(session, own.as_mut(), rows, locked, parameters, &mut writes).await?;
+            if let Some(returning) = &self.returning {
+                let given = Given::new(context, &prepared.bound.parameters, parameters);
+                returned = returning.finish(session, &given, returned).await?;
+            }
             self.commit(session, own, &mut writes).await?;
             return Ok(finished(format!("{verb} {count}"), prepared, self.returning.is_some(), returned));
         }
         Err(concurrent_change(false))
     }
 
-    async fn find(
+    /// The rows that it changes.
+    pub async fn find(
         &self,
         session: &Session,
         prepared: &Prepared,
@@ -201,25 +209,9 @@ impl<'a> Change<'a> {
         writes: &mut WriteSet,
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let mut returned = Vec::new();
-        for (mut row, found) in rows.into_iter().zip(locked) {
+        for (row, found) in rows.into_iter().zip(locked) {
             let found = found.ok_or_else(|| Report::internal("a locked row has gone"))?;
-            let old = self.target.decode(&found.row)?;
-            let shown = if self.is_update {
-                self.target.generate(&mut row.new)?;
-                self.target.check(&row.new, session.settings.format())?;
-                let mut stored = old.clone();
-                for (value, &at) in row.new.iter().zip(self.target.visible.iter()) {
-                    stored[at] = value.clone();
-                }
-                self.target.add_update(writes, row.key, &old, &stored, Precondition::None)?;
-                row.new
-            } else {
-                self.target.add_delete(writes, row.key, &old, Precondition::None)?;
-                self.target.visible_of(&old)
-            };
-            if let Some(returning) = &self.returning {
-                returned.push(returning.row(&shown, &row.from, parameters)?);
-            }
+            returned.extend(self.add(session, row, &found, parameters, writes)?);
             if writes.bytes() >= WRITE_SET_BYTES_MAX {
                 let wait = session.lock_wait();
                 let refusal = match own.as_deref_mut() {
@@ -230,6 +222,26 @@ impl<'a> Change<'a> {
             }
         }
         Ok(returned)
+    }
+
+    /// Adds the change of one locked row; gives its row of RETURNING.
+    pub fn add(
+        &self,
+        session: &Session,
+        mut row: Found,
+        found: &FoundRow,
+        parameters: &[Datum],
+        writes: &mut WriteSet,
+    ) -> Result<Option<Vec<Datum>>, Report> {
+        let old = self.target.decode(&found.row)?;
+        let shown = if self.is_update {
+            add_new_row(&self.target, session, row.key, &old, &mut row.new, writes)?;
+            row.new
+        } else {
+            self.target.add_delete(writes, row.key, &old, Precondition::None)?;
+            self.target.visible_of(&old)
+        };
+        self.returning.as_ref().map(|returning| returning.row(&shown, &row.from, parameters)).transpose()
     }
 
     async fn commit(&self, session: &mut Session, own: Option<Transaction>, writes: &mut WriteSet) -> Result<(), Report> {
@@ -252,6 +264,24 @@ impl<'a> Change<'a> {
         let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
         Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")))
     }
+}
+
+/// Checks and adds new visible values of a row.
+pub fn add_new_row(
+    target: &TargetTable,
+    session: &Session,
+    key: Bytes,
+    old: &[Datum],
+    new: &mut [Datum],
+    writes: &mut WriteSet,
+) -> Result<(), Report> {
+    target.generate(new)?;
+    target.check(new, session.settings.format())?;
+    let mut stored = old.to_vec();
+    for (value, &at) in new.iter().zip(target.visible.iter()) {
+        stored[at] = value.clone();
+    }
+    target.add_update(writes, key, old, &stored, Precondition::None)
 }
 
 /// Locks rows at their owners, and answers the newest row for each key, in the keys' order.

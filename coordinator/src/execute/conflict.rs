@@ -12,11 +12,13 @@ use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
+use datafusion::logical_expr::LogicalPlan;
 use functions::context::SessionSettings;
 use rpc::worker_api::Precondition;
 use sql::bound::{ConflictAction, OnConflict};
 
 use crate::execute::change::{lock_keys, lock_rows};
+use crate::execute::given::Given;
 use crate::execute::insert::RowWriter;
 use crate::row_expression::RowExpression;
 use crate::session::Session;
@@ -33,14 +35,15 @@ pub struct Proposed<'a> {
     pub on_conflict: &'a OnConflict,
     /// Types of the visible columns.
     pub types: &'a [SqlType],
-    pub parameter_types: &'a [SqlType],
-    pub parameters: &'a [Datum],
+    pub given: &'a Given<'a>,
     pub settings: &'a SessionSettings,
 }
 
 struct Update {
     assignments: Vec<(usize, RowExpression)>,
     filter: Option<RowExpression>,
+    /// The same as a plan, where there are subqueries in it.
+    plan: Option<Box<LogicalPlan>>,
 }
 
 /// Inserts the visible rows; answers the rows that were inserted or updated, as they are now.
@@ -80,13 +83,17 @@ pub async fn insert(session: &mut Session, proposed: &Proposed<'_>, rows: Vec<Ve
 
 impl Proposed<'_> {
     fn compile(&self) -> Result<Option<Update>, Report> {
-        let ConflictAction::Update { assignments, filter } = &self.on_conflict.action else { return Ok(None) };
+        let ConflictAction::Update { assignments, filter, plan } = &self.on_conflict.action else { return Ok(None) };
+        if plan.is_some() {
+            return Ok(Some(Update { assignments: Vec::new(), filter: None, plan: plan.clone() }));
+        }
         let rows: [(&str, &[SqlType]); 2] = [("t", self.types), ("excluded", self.types)];
-        let compile = |expr, ty| RowExpression::compile(expr, &rows, self.parameter_types, ty, self.settings);
+        let compile = |expr, ty| RowExpression::compile(expr, &rows, self.given.parameter_types, ty, self.settings);
         let assignments = assignments.iter().map(|(at, expr)| Ok((*at, compile(expr, self.types[*at])?)));
         Ok(Some(Update {
             assignments: assignments.collect::<Result<_, Report>>()?,
             filter: filter.as_ref().map(|f| compile(f, Scalar::Bool.into())).transpose()?,
+            plan: None,
         }))
     }
 
@@ -95,6 +102,18 @@ impl Proposed<'_> {
         let state = session.state();
         let other = self.target.table.indexes.iter().filter_map(|oid| state.index(*oid)).any(|index| index.unique);
         !other && self.target.row_id.is_none()
+    }
+
+    /// Locks what the rows collide with, and adds what is to be written to `writes`.
+    pub async fn add(
+        &self,
+        session: &mut Session,
+        own: Option<&mut Transaction>,
+        rows: Vec<Vec<Datum>>,
+        writes: &mut WriteSet,
+    ) -> Result<Vec<Vec<Datum>>, Report> {
+        let update = self.compile()?;
+        self.write(session, own, update.as_ref(), rows, writes).await
     }
 
     async fn write(
@@ -151,7 +170,7 @@ impl Proposed<'_> {
                 (_, Some(_)) if !is_first => return Err(second_time()),
                 (Some(found), Some(update)) => {
                     let old = self.target.decode(&found.row)?;
-                    if let Some(new) = self.updated(session, update, &old, &stored)? {
+                    if let Some(new) = self.updated(session, update, &old, &stored).await? {
                         written.push(self.target.visible_of(&new));
                         self.target.add_update(writes, key, &old, &new, Precondition::None)?;
                     }
@@ -163,17 +182,25 @@ impl Proposed<'_> {
     }
 
     /// The existing row as DO UPDATE makes it; `None` when its WHERE does not hold.
-    fn updated(&self, session: &Session, update: &Update, old: &[Datum], excluded: &[Datum]) -> Result<Option<Vec<Datum>>, Report> {
+    async fn updated(&self, session: &Session, update: &Update, old: &[Datum], excluded: &[Datum]) -> Result<Option<Vec<Datum>>, Report> {
         let (existing, excluded) = (self.target.visible_of(old), self.target.visible_of(excluded));
         let rows: [&[Datum]; 2] = [&existing, &excluded];
         if let Some(filter) = &update.filter
-            && !filter.holds(&rows, self.parameters)?
+            && !filter.holds(&rows, self.given.parameters)?
         {
             return Ok(None);
         }
         let mut new = existing.clone();
         for (at, value) in &update.assignments {
-            new[*at] = value.evaluate(&rows, self.parameters)?;
+            new[*at] = value.evaluate(&rows, self.given.parameters)?;
+        }
+        if let Some(plan) = &update.plan {
+            let Some(values) = self.planned(session, plan, [&existing, &excluded].into_iter().flatten().cloned().collect()).await? else {
+                return Ok(None);
+            };
+            for (at, value) in values {
+                new[at] = value;
+            }
         }
         self.target.generate(&mut new)?;
         self.target.check(&new, session.settings.format())?;
@@ -182,6 +209,18 @@ impl Proposed<'_> {
             stored[at] = value;
         }
         Ok(Some(stored))
+    }
+
+    /// The assigned values as a plan gives them; `None` when its filter does not hold.
+    async fn planned(&self, session: &Session, plan: &LogicalPlan, pair: Vec<Datum>) -> Result<Option<Vec<(usize, Datum)>>, Report> {
+        let ConflictAction::Update { assignments, .. } = &self.on_conflict.action else { return Ok(None) };
+        let inputs: Vec<SqlType> = self.types.iter().chain(self.types).copied().collect();
+        let assigned = assignments.iter().map(|(at, _)| self.types[*at]);
+        let outputs: Vec<SqlType> = assigned.chain([Scalar::Bool.into()]).collect();
+        let mut rows = self.given.over_written(session, plan, (&inputs, &[pair]), &outputs).await?;
+        let mut values = rows.pop().ok_or_else(|| Report::internal("the plan of ON CONFLICT gives no row"))?;
+        let holds = values.pop() == Some(Datum::Bool(true));
+        Ok(holds.then(|| assignments.iter().map(|(at, _)| *at).zip(values).collect()))
     }
 
     async fn try_one(
@@ -231,7 +270,7 @@ impl Proposed<'_> {
             let Some(update) = update else { return Ok(None) };
             touched.insert(existing.clone());
             let old = self.target.decode(&found.row)?;
-            let Some(new) = self.updated(session, update, &old, &stored)? else { return Ok(None) };
+            let Some(new) = self.updated(session, update, &old, &stored).await? else { return Ok(None) };
             let mut writes = WriteSet::default();
             self.target.add_update(&mut writes, existing.clone(), &old, &new, Precondition::None)?;
             let refusal = match own.as_deref_mut() {

@@ -31,6 +31,9 @@ pub async fn execute(
     statement: &BoundStatement,
     parameters: &[Datum],
 ) -> Result<StatementResult, Report> {
+    if matches!(statement, BoundStatement::Parts(_)) {
+        return Err(Report::unsupported("EXPLAIN of a statement whose WITH list is carried out part by part"));
+    }
     let bound = sql::bound::Bound { statement: statement.clone(), parameters: prepared.bound.parameters.clone(), notices: Vec::new() };
     let point = PointPlan::plan(&bound, &prepared.view, &session.expression_settings())?;
     let text = match (point, source(statement)) {
@@ -89,6 +92,7 @@ fn source(statement: &BoundStatement) -> Option<&LogicalPlan> {
         BoundStatement::Insert(insert) => Some(&insert.source),
         BoundStatement::Update(update) => Some(&update.source),
         BoundStatement::Delete(delete) => Some(&delete.source),
+        BoundStatement::Merge(merge) => Some(&merge.source),
         _ => None,
     }
 }
@@ -98,6 +102,7 @@ fn verb(statement: &BoundStatement) -> Option<&'static str> {
         BoundStatement::Insert(_) => Some("Insert"),
         BoundStatement::Update(_) => Some("Update"),
         BoundStatement::Delete(_) => Some("Delete"),
+        BoundStatement::Merge(_) => Some("Merge"),
         _ => None,
     }
 }

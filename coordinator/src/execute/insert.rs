@@ -11,6 +11,7 @@ use futures::StreamExt;
 use sql::bound::BoundInsert;
 
 use crate::execute::conflict::{self, Proposed};
+use crate::execute::given::Given;
 use crate::execute::query::{batch_rows, run_plan, statement_context};
 use crate::execute::returning::Returning;
 use crate::prepared::Prepared;
@@ -145,6 +146,7 @@ pub async fn execute(
     let parameter_types = &prepared.bound.parameters;
     let returning = bound.returning.as_ref().map(|r| Returning::compile(r, &types, &[], parameter_types, &settings)).transpose()?;
     let context = statement_context(session, &prepared.view).await?;
+    let given = Given::new(Arc::clone(&context), parameter_types, parameters);
     let mut source = run_plan(session, &context, &bound.source, parameter_types, parameters).await?;
     let mut returned = Vec::new();
     let count;
@@ -153,13 +155,16 @@ pub async fn execute(
         while let Some(batch) = source.next().await {
             batch_rows(&batch?, &types, &mut rows)?;
         }
-        let proposed = Proposed { target, on_conflict, types: &types, parameter_types, parameters, settings: &settings };
+        let proposed = Proposed { target, on_conflict, types: &types, given: &given, settings: &settings };
         let written = conflict::insert(session, &proposed, rows).await?;
         count = written.len() as u64;
         if let Some(returning) = &returning {
             for visible in &written {
                 returned.push(returning.row(visible, &[], parameters)?);
             }
+        }
+        if let Some(returning) = &returning {
+            returned = returning.finish(session, &given, returned).await?;
         }
     } else {
         let mut writer = RowWriter::new(target);
@@ -173,6 +178,10 @@ pub async fn execute(
                 }
                 writer.add(session, visible).await?;
             }
+        }
+        // The subqueries of RETURNING read the snapshot, in which nothing is written.
+        if let Some(returning) = &returning {
+            returned = returning.finish(session, &given, returned).await?;
         }
         count = writer.finish(session).await?;
     }

@@ -27,6 +27,10 @@ fn writing_command(statement: &BoundStatement) -> Option<String> {
         BoundStatement::Insert(_) => Some("INSERT".into()),
         BoundStatement::Update(_) => Some("UPDATE".into()),
         BoundStatement::Delete(_) => Some("DELETE".into()),
+        BoundStatement::Merge(_) => Some("MERGE".into()),
+        BoundStatement::Parts(bound) => {
+            bound.parts.iter().find_map(|part| writing_command(&part.statement)).or_else(|| writing_command(&bound.main))
+        }
         BoundStatement::Explain { analyze: true, statement, .. } => writing_command(statement),
         BoundStatement::Utility(tree) => utility_command(tree).map(str::to_owned),
         BoundStatement::Object(object) => Some(object_command(object)),

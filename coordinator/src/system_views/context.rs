@@ -29,6 +29,10 @@ pub struct SystemContext {
     pub(super) parameters: Settings,
     /// The transaction must not write.
     pub(super) read_only: bool,
+    /// What `set_config` sets; see [`Session::set_by_functions`].
+    pub(super) set_by_functions: Arc<parking_lot::Mutex<Vec<(String, String)>>>,
+    /// Whether the statement runs in a block that the client has opened.
+    pub(super) is_in_block: bool,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
     pub(super) sequences: Arc<SequenceMemory>,
@@ -44,6 +48,8 @@ impl SystemContext {
             settings: session.expression_settings(),
             parameters: session.shown_settings(),
             read_only: session.modes().read_only,
+            set_by_functions: Arc::clone(&session.set_by_functions),
+            is_in_block: session.transaction.is_explicit(),
             coordinator: Some(Arc::clone(&session.coordinator)),
             sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),

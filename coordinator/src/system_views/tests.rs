@@ -114,6 +114,8 @@ fn system() -> SystemContext {
         settings: SessionSettings::default(),
         parameters: Settings::new("postgres", "postgres"),
         read_only: false,
+        set_by_functions: Arc::default(),
+        is_in_block: false,
         coordinator: None,
         sequences: Arc::default(),
         sizes: OnceLock::new(),

@@ -52,6 +52,7 @@ impl Client {
     async fn serve(&mut self) -> Result<(), ConnectionError> {
         loop {
             let Some(message) = self.next_message().await? else { return Ok(()) };
+            self.session.take_over_settings();
             match message {
                 PgWireFrontendMessage::Terminate(_) => return Ok(()),
                 PgWireFrontendMessage::Sync(_) => self.sync().await?,

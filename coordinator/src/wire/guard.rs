@@ -71,8 +71,9 @@ impl Guard {
         let report = tokio::select! {
             biased;
             result = &mut work => return result.map_err(Failure::from),
-            report = self.ended() => report,
-            () = connection.closed() => return Err(gone()),
+            // A statement that computes uses up what tokio lets a task do at a time; what ends it must be looked at all the same.
+            report = tokio::task::unconstrained(self.ended()) => report,
+            () = tokio::task::unconstrained(connection.closed()) => return Err(gone()),
         };
         if self.writes
             && let Ok(result) = tokio::time::timeout(WRITE_GRACE, &mut work).await

@@ -69,10 +69,10 @@ fn arithmetic() -> Vec<Definition> {
         row("~(inet) inet", |a| datum(inet(a, 0)?.inverted())),
         row("&(inet,inet) inet", |a| datum(inet(a, 0)?.combine(inet(a, 1)?, "&", |x, y| x & y)?)),
         row("|(inet,inet) inet", |a| datum(inet(a, 0)?.combine(inet(a, 1)?, "|", |x, y| x | y)?)),
-        row("+(inet,int8) inet", |a| datum(inet(a, 0)?.add(a.int8(1)?)?)),
-        row("+(int8,inet) inet", |a| datum(inet(a, 1)?.add(a.int8(0)?)?)),
+        row("+(inet,int8) inet", |a| datum(inet(a, 0)?.plus(a.int8(1)?)?)),
+        row("+(int8,inet) inet", |a| datum(inet(a, 1)?.plus(a.int8(0)?)?)),
         row("-(inet,int8) inet", |a| match a.int8(1)?.checked_neg() {
-            Some(count) => datum(inet(a, 0)?.add(count)?),
+            Some(count) => datum(inet(a, 0)?.plus(count)?),
             None => fail(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "result is out of range"),
         }),
         row("-(inet,inet) int8", |a| inet(a, 0)?.minus(inet(a, 1)?).map(Datum::Int8)),

@@ -29,7 +29,9 @@ const SETS: [(&str, &str, RowFn); 3] = [
 ];
 
 /// What is asked of an end: its name, and the answer.
-const QUESTIONS: [(&str, fn(&Range) -> bool); 5] = [
+type Question = (&'static str, fn(&Range) -> bool);
+
+const QUESTIONS: [Question; 5] = [
     ("isempty", |r| r.is_none()),
     ("lower_inc", |r| r.as_ref().is_some_and(|(lower, _)| lower.inclusive)),
     ("upper_inc", |r| r.as_ref().is_some_and(|(_, upper)| upper.inclusive)),

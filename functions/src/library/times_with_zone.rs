@@ -13,9 +13,9 @@ type Value = Result<Datum, ValueError>;
 
 pub(crate) fn definitions() -> Vec<Definition> {
     let mut out = vec![
-        row("+(timetz,interval) timetz", |a| datum(value(a, 0)?.add(a.interval(1)?))),
-        row("+(interval,timetz) timetz", |a| datum(value(a, 1)?.add(a.interval(0)?))),
-        row("-(timetz,interval) timetz", |a| datum(value(a, 0)?.sub(a.interval(1)?))),
+        row("+(timetz,interval) timetz", |a| datum(value(a, 0)?.plus(a.interval(1)?))),
+        row("+(interval,timetz) timetz", |a| datum(value(a, 1)?.plus(a.interval(0)?))),
+        row("-(timetz,interval) timetz", |a| datum(value(a, 0)?.minus(a.interval(1)?))),
         row("+(date,timetz) timestamptz", |a| value(a, 1)?.on_date(a.date(0)?).map(Datum::Timestamp)),
         row("+(timetz,date) timestamptz", |a| value(a, 0)?.on_date(a.date(1)?).map(Datum::Timestamp)),
         row("timezone(text,timetz) timetz", |a| at_zone(a, datetime::zone_name(a.text(0)?)?)).stable(),

@@ -50,6 +50,9 @@ impl Binder<'_> {
         if let Some(over) = &function.over {
             return self.window_function(&name, function, over, env).map_err(named);
         }
+        if !function.within_group.is_empty() && super::hypothetical::is_hypothetical(&name) {
+            return self.hypothetical(&name, function, env);
+        }
         if name == "grouping" {
             return self.grouping_call(function, env);
         }
@@ -58,7 +61,13 @@ impl Binder<'_> {
         }
         if resolve::is_window(&name) {
             let message = format!("window function {name} requires an OVER clause");
-            return Err(named(BindError::new(SqlState::WINDOWING_ERROR, message)));
+            return Err(named(BindError::new(SqlState::WRONG_OBJECT_TYPE, message)));
+        }
+        if let FunctionArguments::List(list) = &function.args
+            && matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct))
+        {
+            let message = format!("DISTINCT specified, but {name} is not an aggregate function");
+            return Err(named(BindError::new(SqlState::WRONG_OBJECT_TYPE, message)));
         }
         let (args, variadic) = self.arguments(&name, function, env).map_err(named)?;
         if name == "row" {
@@ -168,6 +177,10 @@ impl Binder<'_> {
         })?;
         let inside = env.inside("aggregate", false, false);
         let call = self.aggregate_call(name, function, &inside)?;
+        if name == "count" && call.args.is_empty() && !call.star {
+            let message = "count(*) must be used to call a parameterless aggregate function";
+            return Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
         env.absorb(&inside);
         let bound = resolve::aggregate(&self.cx(), call)?;
         // What the aggregate is wrapped in (a cast, say) stays around the column that stands for it.
@@ -268,12 +281,10 @@ impl Binder<'_> {
     }
 
     fn window_function(&self, name: &str, function: &Function, over: &WindowType, env: &Environment<'_>) -> Result<TypedExpr> {
-        let collected = env.collected.filter(|_| env.windows_allowed).ok_or_else(|| {
-            let message = match env.clause {
-                "window" => "window function calls cannot be nested".to_owned(),
-                clause => format!("window functions are not allowed in {clause}"),
-            };
-            BindError::new(SqlState::WINDOWING_ERROR, message)
+        let collected = env.collected.filter(|_| env.windows_allowed).ok_or_else(|| match env.clause {
+            "window" => BindError::new(SqlState::WINDOWING_ERROR, "window function calls cannot be nested"),
+            "aggregate" => BindError::new(SqlState::GROUPING_ERROR, "aggregate function calls cannot contain window function calls"),
+            clause => BindError::new(SqlState::WINDOWING_ERROR, format!("window functions are not allowed in {clause}")),
         })?;
         if !resolve::is_window(name) && !resolve::is_aggregate(name) {
             let message = format!("OVER specified, but {name} is not a window function nor an aggregate function");
@@ -329,6 +340,7 @@ impl Binder<'_> {
             sqlparser::ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
             sqlparser::ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
         };
+        check_bounds(&frame.start_bound, frame.end_bound.as_ref())?;
         let start = self.frame_bound(&frame.start_bound, units, order, env)?;
         let end = match &frame.end_bound {
             Some(bound) => self.frame_bound(bound, units, order, env)?,
@@ -445,6 +457,21 @@ impl Binder<'_> {
             _ => Err(BindError::unsupported("rounding to a unit")),
         }
     }
+}
+
+/// A frame ends where it begins, or behind.
+fn check_bounds(start: &sqlparser::ast::WindowFrameBound, end: Option<&sqlparser::ast::WindowFrameBound>) -> Result<()> {
+    use sqlparser::ast::WindowFrameBound as Bound;
+    let message = match (start, end.unwrap_or(&Bound::CurrentRow)) {
+        (Bound::Following(None), _) => "frame start cannot be UNBOUNDED FOLLOWING",
+        (_, Bound::Preceding(None)) => "frame end cannot be UNBOUNDED PRECEDING",
+        (Bound::CurrentRow, Bound::Preceding(_)) => "frame starting from current row cannot have preceding rows",
+        (Bound::Following(_), Bound::Preceding(_)) => "frame starting from following row cannot have preceding rows",
+        (Bound::Following(_), Bound::CurrentRow) if end.is_none() => "frame starting from following row cannot end with current row",
+        (Bound::Following(_), Bound::CurrentRow) => "frame starting from following row cannot have preceding rows",
+        _ => return Ok(()),
+    };
+    Err(BindError::new(SqlState::WINDOWING_ERROR, message))
 }
 
 /// Whether the argument has a name.

@@ -4,11 +4,13 @@ use common::sqlstate::SqlState;
 use common::types::Scalar;
 use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use functions::context::CastContext;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Delete, Expr as Tree, FromTable, SelectItem, TableFactor, TableWithJoins, Update, UpdateTableFromKind};
 
 use super::Binder;
+use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation, filter};
 use super::returning::{from_scope, row_scope};
@@ -27,7 +29,7 @@ struct Target {
 }
 
 impl Binder<'_> {
-    pub(crate) fn update(&self, update: &Update) -> Result<BoundUpdate> {
+    pub(crate) fn update(&self, update: &Update, ctes: Option<&Ctes<'_>>) -> Result<BoundUpdate> {
         if !update.order_by.is_empty() || update.limit.is_some() {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"LIMIT\""));
         }
@@ -36,10 +38,10 @@ impl Binder<'_> {
             Some(UpdateTableFromKind::AfterSet(items)) => items.as_slice(),
             Some(UpdateTableFromKind::BeforeSet(_)) => return Err(BindError::unsupported("FROM before SET")),
         };
-        let target = self.change_target(&update.table, from)?;
-        let env = Environment::new(&target.scope, None, None, "UPDATE");
+        let target = self.change_target(&update.table, from, ctes)?;
+        let env = Environment::new(&target.scope, None, ctes, "UPDATE");
         let assigned = self.assignments(&target.info, &update.assignments, &env)?;
-        let plan = self.restricted(target.plan, &target.scope, update.selection.as_ref())?;
+        let plan = self.restricted(target.plan, &target.scope, update.selection.as_ref(), ctes)?;
         let mut outputs = outputs_of(&target.identity);
         let table = &target.scope.tables[0];
         outputs.extend(table.columns.iter().map(|c| Output { name: c.name.clone(), value: c.value.clone(), origin: None }));
@@ -50,7 +52,7 @@ impl Binder<'_> {
             };
             outputs.push(Output { name: column.name.clone(), value, origin: None });
         }
-        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, update.returning.as_deref())?;
+        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, update.returning.as_deref(), ctes)?;
         let simple = if from.is_empty() {
             self.simple_change(&target.scope.tables[0], &target.info, update.selection.as_ref(), &update.assignments)?
         } else {
@@ -60,7 +62,7 @@ impl Binder<'_> {
         Ok(BoundUpdate { target: target.info.oid, source: source.plan, assigned, returning, simple })
     }
 
-    pub(crate) fn delete(&self, delete: &Delete) -> Result<BoundDelete> {
+    pub(crate) fn delete(&self, delete: &Delete, ctes: Option<&Ctes<'_>>) -> Result<BoundDelete> {
         if !delete.order_by.is_empty() || delete.limit.is_some() || !delete.tables.is_empty() {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error in DELETE"));
         }
@@ -69,12 +71,12 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \",\""));
         };
         let using = delete.using.as_deref().unwrap_or_default();
-        let target = self.change_target(table, using)?;
-        let plan = self.restricted(target.plan, &target.scope, delete.selection.as_ref())?;
+        let target = self.change_target(table, using, ctes)?;
+        let plan = self.restricted(target.plan, &target.scope, delete.selection.as_ref(), ctes)?;
         let mut outputs = outputs_of(&target.identity);
         let table = &target.scope.tables[0];
         outputs.extend(table.columns.iter().map(|c| Output { name: c.name.clone(), value: c.value.clone(), origin: None }));
-        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, delete.returning.as_deref())?;
+        let (returning, source) = self.change_source(plan, outputs, &target.scope, &target.info, delete.returning.as_deref(), ctes)?;
         let simple = if using.is_empty() {
             self.simple_change(&target.scope.tables[0], &target.info, delete.selection.as_ref(), &[])?
         } else {
@@ -83,7 +85,7 @@ impl Binder<'_> {
         Ok(BoundDelete { target: target.info.oid, source: source.plan, returning, simple })
     }
 
-    fn change_target(&self, table: &TableWithJoins, others: &[TableWithJoins]) -> Result<Target> {
+    fn change_target(&self, table: &TableWithJoins, others: &[TableWithJoins], ctes: Option<&Ctes<'_>>) -> Result<Target> {
         if !table.joins.is_empty() {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"JOIN\""));
         }
@@ -91,7 +93,24 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", table.relation)));
         };
         let info = self.target(name)?;
-        let (plan, mut own) = self.scan(&info)?;
+        let (plan, own, identity) = self.target_scan(&info, alias.as_ref())?;
+        let mut target = Target { info, plan, scope: Scope { tables: vec![own], merged: Vec::new() }, identity };
+        if !others.is_empty() {
+            let source = self.sources(others, None, ctes)?;
+            target.scope.append(source.scope)?;
+            let joined = datafusion::logical_expr::LogicalPlanBuilder::from(target.plan);
+            target.plan = joined.join_on(source.plan, JoinType::Inner, [datafusion::logical_expr::lit(true)])?.build()?;
+        }
+        Ok(target)
+    }
+
+    /// The rows of a table that is written to: a scan, its columns under the alias, and the rows' keys and versions.
+    pub(crate) fn target_scan(
+        &self,
+        info: &RelationInfo,
+        alias: Option<&sqlparser::ast::TableAlias>,
+    ) -> Result<(LogicalPlan, ScopeTable, [TypedExpr; 2])> {
+        let (plan, mut own) = self.scan(info)?;
         if let Some(alias) = alias {
             own.name = folded(&alias.name);
             own.schema = None;
@@ -102,21 +121,14 @@ impl Binder<'_> {
         };
         let hidden = |name: &str, ty: Scalar| TypedExpr::new(Expr::Column(Column::new(Some(reference.clone()), name)), ty);
         let identity = [hidden(ROW_KEY, Scalar::Bytea), hidden(ROW_VERSION, Scalar::Int8)];
-        let mut target = Target { info, plan, scope: Scope { tables: vec![own], merged: Vec::new() }, identity };
-        if !others.is_empty() {
-            let source = self.sources(others, None, None)?;
-            target.scope.append(source.scope)?;
-            let joined = datafusion::logical_expr::LogicalPlanBuilder::from(target.plan);
-            target.plan = joined.join_on(source.plan, JoinType::Inner, [datafusion::logical_expr::lit(true)])?.build()?;
-        }
-        Ok(target)
+        Ok((plan, own, identity))
     }
 
-    fn restricted(&self, plan: LogicalPlan, scope: &Scope, condition: Option<&Tree>) -> Result<LogicalPlan> {
+    fn restricted(&self, plan: LogicalPlan, scope: &Scope, condition: Option<&Tree>, ctes: Option<&Ctes<'_>>) -> Result<LogicalPlan> {
         match condition {
             None => Ok(plan),
             Some(tree) => {
-                let env = Environment::new(scope, None, None, "WHERE").filtering();
+                let env = Environment::new(scope, None, ctes, "WHERE").filtering();
                 let bound = self.expression(tree, &env)?;
                 filter(plan, resolve::to_boolean(&self.cx(), bound, "WHERE")?.expr)
             }
@@ -131,6 +143,7 @@ impl Binder<'_> {
         scope: &Scope,
         info: &RelationInfo,
         returning: Option<&[SelectItem]>,
+        ctes: Option<&Ctes<'_>>,
     ) -> Result<(Option<BoundReturning>, Relation)> {
         let others = &scope.tables[1..];
         let mut shown = row_scope("t", &scope.tables[0].name, info);
@@ -139,10 +152,12 @@ impl Binder<'_> {
         }
         let from: Vec<ScopeTable> = from_scope(others);
         shown.tables.extend(from.iter().cloned());
-        let bound = self.returning(returning, &shown, &from)?;
+        let bound = self.returning(returning, &shown, &from, ctes)?;
         if bound.is_some() {
             for column in others.iter().flat_map(|t| &t.columns) {
-                outputs.push(Output { name: column.name.clone(), value: column.value.clone(), origin: None });
+                // In the form that the type itself says.
+                let value = resolve::cast(&self.cx(), column.value.clone(), column.value.ty, CastContext::Implicit)?;
+                outputs.push(Output { name: column.name.clone(), value, origin: None });
             }
         }
         let mut relation = self.project(plan, outputs)?;

@@ -19,6 +19,10 @@ pub(crate) struct Cte<'a> {
 pub(crate) enum CteBody<'a> {
     /// A query that may name itself when `recursive`.
     Query { query: &'a Query, recursive: bool },
+    /// A query that is carried out by itself: its rows, under this name.
+    Part { rows: String, columns: Vec<Output> },
+    /// A change without RETURNING: it has no rows.
+    Silent,
     /// Inside a recursive query: its working table, under this name in the plan.
     WorkTable { table: String, schema: SchemaRef, columns: Vec<Output> },
 }

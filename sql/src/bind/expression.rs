@@ -11,7 +11,6 @@ use sqlparser::ast::{AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr as Tre
 use super::Binder;
 use super::environment::{Environment, Truth};
 use super::scope::folded;
-use super::select::missing_from;
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
@@ -122,10 +121,14 @@ impl Binder<'_> {
     }
 
     fn is_null(&self, tree: &Tree, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
-        let entries = super::operators::row(tree).unwrap_or_else(|| vec![tree.clone()]);
+        let entries = match (super::operators::row(tree), self.item_of(tree, env)?) {
+            (Some(entries), _) => entries.iter().map(|entry| self.expression(entry, env)).collect::<Result<Vec<_>>>()?,
+            (None, Some(item)) if !item.is_value => item.columns.iter().map(|column| column.value.clone()).collect(),
+            (None, _) => vec![self.expression(tree, env)?],
+        };
         let mut all: Option<Expr> = None;
-        for entry in &entries {
-            let value = resolve::settle_unknown(&self.cx(), self.expression(entry, env)?)?.expr;
+        for entry in entries {
+            let value = resolve::settle_unknown(&self.cx(), entry)?.expr;
             let test = if negated { value.is_not_null() } else { value.is_null() };
             all = Some(match all {
                 None => test,
@@ -192,8 +195,10 @@ impl Binder<'_> {
 
     /// `a[1]`, `t.a[1]`: the names before the first subscript are a column's.
     fn access(&self, root: &Tree, chain: &[AccessExpr], env: &Environment<'_>) -> Result<TypedExpr> {
-        let mut names = match root {
-            Tree::Identifier(ident) => vec![ident.clone()],
+        let mut names = match (root, unnested(root)) {
+            (Tree::Identifier(ident), _) => vec![ident.clone()],
+            // `(t).column` of a FROM item.
+            (_, Tree::Identifier(ident)) if self.item_of(root, env)?.is_some() => vec![ident.clone()],
             _ => Vec::new(),
         };
         if !names.is_empty() {
@@ -237,11 +242,16 @@ impl Binder<'_> {
             None if ident.quote_style.is_none() && is_bare_function(&name) => self.bare_function(&name),
             None => match self.whole_row(&name, env).map_err(|e| self.error_at(ident, e))? {
                 Some(row) => Ok(row),
-                None => {
-                    let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"));
-                    Err(self.error_at(ident, error))
-                }
+                None => Err(self.error_at(ident, self.missing_column(None, &name, env))),
             },
+        }
+    }
+
+    /// The FROM item of this query that a name means, with or without parentheses, when no column is called so.
+    pub(crate) fn item_of<'e>(&self, tree: &Tree, env: &Environment<'e>) -> Result<Option<&'e super::scope::ScopeTable>> {
+        match unnested(tree) {
+            Tree::Identifier(ident) if env.scope.column(&folded(ident)).ok().flatten().is_none() => env.scope.table(None, &folded(ident)),
+            _ => Ok(None),
         }
     }
 
@@ -291,11 +301,8 @@ impl Binder<'_> {
         let first = &parts[0];
         match found.map_err(|e| self.error_at(first, e))? {
             Some(value) => Ok(value),
-            None if table_found => {
-                let error = BindError::new(SqlState::UNDEFINED_COLUMN, format!("column {table}.{column} does not exist"));
-                Err(self.error_at(first, error))
-            }
-            None => Err(self.error_at(first, missing_from(table))),
+            None if table_found => Err(self.error_at(first, self.missing_column(Some(table), column, env))),
+            None => Err(self.error_at(first, self.missing_item(table, env))),
         }
     }
 

@@ -9,7 +9,7 @@ use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, TableScanBuilder, lit};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableWithJoins};
+use sqlparser::ast::{Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias, TableFactor, TableSampleKind, TableWithJoins};
 
 use super::Binder;
 use super::ctes::Ctes;
@@ -18,6 +18,7 @@ use super::relation::{Output, Relation, filter, one_row};
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
 use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
+use crate::rewrites::USING_ALIAS;
 use crate::schema::{RelationInfo, RelationKind, TABLE_OID};
 
 /// A plan and the names that it gives.
@@ -76,7 +77,7 @@ impl Binder<'_> {
         Ok(source)
     }
 
-    fn join(
+    pub(crate) fn join(
         &self,
         left: Source,
         right: Source,
@@ -125,6 +126,14 @@ impl Binder<'_> {
     }
 
     fn join_using(&self, left: Source, right: Source, kind: JoinType, names: &[String]) -> Result<Source> {
+        if let Some((alias, names)) = names.split_last().and_then(|(last, names)| Some((last.strip_prefix(USING_ALIAS)?, names))) {
+            let mut source = self.join_using(left, right, kind, names)?;
+            // Under this name alone: without it they are the join's merged columns.
+            let columns = source.scope.merged[..names.len()].iter().map(|column| ScopeColumn { merged: true, ..column.clone() });
+            let table = ScopeTable { name: alias.to_owned(), columns: columns.collect(), ..ScopeTable::default() };
+            source.scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
+            return Ok(source);
+        }
         let cx = self.cx();
         let mut on = lit(true);
         let mut merged = Vec::with_capacity(names.len());
@@ -190,11 +199,18 @@ impl Binder<'_> {
 
     fn factor(&self, factor: &TableFactor, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Source> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, .. } => match only(name, alias.as_ref()) {
-                Some(table) => self.named(&table, None, ctes),
-                None => self.named(name, alias.as_ref(), ctes),
-            },
-            TableFactor::Table { sample: Some(_), .. } => Err(BindError::unsupported("TABLESAMPLE")),
+            TableFactor::Table { name, alias, args: None, sample, .. } => {
+                let source = match only(name, alias.as_ref()) {
+                    Some(table) => self.named(&table, None, ctes)?,
+                    None => self.named(name, alias.as_ref(), ctes)?,
+                };
+                match sample {
+                    Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) => {
+                        self.sampled(source, sample, (outer, ctes))
+                    }
+                    None => Ok(source),
+                }
+            }
             TableFactor::Derived { subquery, alias, sample: None, .. } => self.derived(subquery, alias.as_ref(), outer, ctes),
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let source = self.item_with_joins(None, table_with_joins, outer, ctes)?;
@@ -497,7 +513,9 @@ pub(crate) fn rename_scope(table: &mut ScopeTable, alias: &TableAlias) -> Result
 /// Gives a WITH query's columns the names of its column list.
 pub(crate) fn rename_columns(columns: &mut [Output], alias: &TableAlias) -> Result<()> {
     if alias.columns.len() > columns.len() {
-        return Err(too_many_aliases(alias, columns.len()));
+        let (name, available) = (folded(&alias.name), columns.len());
+        let message = format!("WITH query \"{name}\" has {available} columns available but {} columns specified", alias.columns.len());
+        return Err(BindError::new(SqlState::INVALID_COLUMN_REFERENCE, message));
     }
     for (column, new) in columns.iter_mut().zip(&alias.columns) {
         column.name = folded(&new.name);

@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, Subquery};
 use functions::resolve::{self, AggregateCall};
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{Expr as Tree, GroupByExpr, Select, Value};
+use sqlparser::ast::{Expr as Tree, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Select, Value};
 
 use super::Binder;
 use super::environment::Environment;
@@ -20,6 +20,7 @@ use super::relation::Output;
 use super::scope::{Scope, folded};
 use super::select::{SET, placeholders, replace_placeholders, result_column};
 use crate::error::{BindError, Result};
+use crate::rewrites::DISTINCT_GROUPS;
 
 /// A grouping expression.
 #[derive(Clone)]
@@ -118,6 +119,8 @@ impl Binder<'_> {
         if items.is_empty() {
             return Ok(None);
         }
+        let is_distinct = matches!(&items[0], Tree::Value(value) if value.value == Value::SingleQuotedString(DISTINCT_GROUPS.to_owned()));
+        let items = &items[usize::from(is_distinct)..];
         let mut grouping = Grouping::default();
         // The product of the items' sets; a plain item is a set of one.
         let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
@@ -127,6 +130,14 @@ impl Binder<'_> {
             sets = sets.iter().flat_map(|set| choices.iter().map(move |choice| merged(set, choice))).collect();
         }
         if has_sets {
+            if is_distinct {
+                let mut seen = std::collections::HashSet::new();
+                sets.retain(|set| {
+                    let mut places = set.clone();
+                    places.sort_unstable();
+                    seen.insert(places)
+                });
+            }
             grouping.sets = Some(sets);
         }
         Ok(Some(grouping))
@@ -140,32 +151,26 @@ impl Binder<'_> {
         grouping: &mut Grouping,
         has_sets: &mut bool,
     ) -> Result<Vec<Vec<usize>>> {
-        let mut lists = |lists: &[Vec<Tree>]| -> Result<Vec<Vec<usize>>> {
-            let mut places = Vec::with_capacity(lists.len());
-            for list in lists {
-                let mut set = Vec::new();
-                for tree in list {
-                    if !matches!(tree, Tree::Tuple(parts) if parts.is_empty()) {
-                        set.extend(self.group_key(tree, outputs, env, grouping)?);
-                    }
-                }
-                places.push(set);
-            }
-            Ok(places)
-        };
         Ok(match item {
             Tree::GroupingSets(sets) => {
                 *has_sets = true;
-                lists(sets)?
+                let mut all = Vec::with_capacity(sets.len());
+                for set in sets {
+                    match nested_sets(set) {
+                        Some(nested) => all.extend(self.group_item(&nested, outputs, env, grouping, has_sets)?),
+                        None => all.extend(self.group_lists(std::slice::from_ref(set), outputs, env, grouping)?),
+                    }
+                }
+                all
             }
             Tree::Rollup(parts) => {
                 *has_sets = true;
-                let parts = lists(parts)?;
+                let parts = self.group_lists(parts, outputs, env, grouping)?;
                 (0..=parts.len()).rev().map(|n| parts[..n].concat()).collect()
             }
             Tree::Cube(parts) => {
                 *has_sets = true;
-                let parts = lists(parts)?;
+                let parts = self.group_lists(parts, outputs, env, grouping)?;
                 let width = u32::try_from(parts.len()).unwrap_or(u32::MAX);
                 if width > 12 {
                     return Err(BindError::new(SqlState::TOO_MANY_COLUMNS, "CUBE is limited to 12 elements"));
@@ -178,6 +183,26 @@ impl Binder<'_> {
             Tree::Tuple(parts) if parts.is_empty() => vec![Vec::new()],
             tree => vec![self.group_key(tree, outputs, env, grouping)?],
         })
+    }
+
+    fn group_lists(
+        &self,
+        lists: &[Vec<Tree>],
+        outputs: &[Output],
+        env: &Environment<'_>,
+        grouping: &mut Grouping,
+    ) -> Result<Vec<Vec<usize>>> {
+        let mut places = Vec::with_capacity(lists.len());
+        for list in lists {
+            let mut set = Vec::new();
+            for tree in list {
+                if !matches!(tree, Tree::Tuple(parts) if parts.is_empty()) {
+                    set.extend(self.group_key(tree, outputs, env, grouping)?);
+                }
+            }
+            places.push(set);
+        }
+        Ok(places)
     }
 
     /// The places of a key, added where it is new; a parenthesised list is several keys.
@@ -308,6 +333,28 @@ impl Binder<'_> {
         let merged = scope.merged.iter().find(|c| c.value.expr == *column).map_or("?column?", |c| c.name.as_str());
         let message = format!("column \"{merged}\" must appear in the GROUP BY clause or be used in an aggregate function");
         Err(BindError::new(SqlState::GROUPING_ERROR, message))
+    }
+}
+
+/// ROLLUP, CUBE or GROUPING SETS as a member of GROUPING SETS; the parser takes the first two for functions there.
+fn nested_sets(set: &[Tree]) -> Option<Tree> {
+    match set {
+        [nested @ (Tree::Rollup(_) | Tree::Cube(_) | Tree::GroupingSets(_))] => Some(nested.clone()),
+        [Tree::Function(call)] => {
+            let FunctionArguments::List(list) = &call.args else { return None };
+            let part = |arg: &FunctionArg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::Tuple(parts))) => Some(parts.clone()),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(tree)) => Some(vec![tree.clone()]),
+                _ => None,
+            };
+            let parts = list.args.iter().map(part).collect::<Option<Vec<_>>>()?;
+            match call.name.to_string().to_ascii_lowercase().as_str() {
+                "rollup" => Some(Tree::Rollup(parts)),
+                "cube" => Some(Tree::Cube(parts)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -6,8 +6,8 @@ use common::datum::Datum;
 use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
-use common::types::SqlType;
-use datafusion::logical_expr::Expr;
+use common::types::{Scalar, SqlType};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{
@@ -16,6 +16,7 @@ use sqlparser::ast::{
 };
 
 use super::Binder;
+use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation};
 use super::returning::row_scope;
@@ -27,7 +28,7 @@ use crate::schema::{ColumnInfo, Generated, RelationInfo, RelationKind};
 use crate::subscript_targets;
 
 impl Binder<'_> {
-    pub(crate) fn insert(&self, insert: &Insert) -> Result<BoundInsert> {
+    pub(crate) fn insert(&self, insert: &Insert, ctes: Option<&Ctes<'_>>) -> Result<BoundInsert> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(BindError::unsupported("INSERT into something that is no table"));
         };
@@ -42,12 +43,12 @@ impl Binder<'_> {
             }
             Some(query) => match query.body.as_ref() {
                 SetExpr::Values(values) if query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() => {
-                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty(), overriding)?;
+                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty(), overriding, ctes)?;
                     let plain = !rows.iter().flatten().any(super::has_subquery);
                     (self.rows_plan(rows.clone(), &types)?, plain.then_some(rows))
                 }
                 _ => {
-                    let relation = self.query(query, None, None)?;
+                    let relation = self.query(query, None, ctes)?;
                     (self.insert_query(&info, &places, relation, !insert.columns.is_empty(), overriding)?.plan, None)
                 }
             },
@@ -59,8 +60,8 @@ impl Binder<'_> {
             target: info.oid,
             source,
             rows,
-            on_conflict: self.on_conflict(insert.on.as_ref(), &info, &scope)?,
-            returning: self.returning(insert.returning.as_deref(), &scope, &[])?,
+            on_conflict: self.on_conflict(insert.on.as_ref(), &info, &scope, ctes)?,
+            returning: self.returning(insert.returning.as_deref(), &scope, &[], ctes)?,
         })
     }
 
@@ -78,7 +79,7 @@ impl Binder<'_> {
     }
 
     /// Places of the named columns, or of all.
-    fn insert_columns(&self, info: &RelationInfo, names: &[ObjectName]) -> Result<Vec<usize>> {
+    pub(crate) fn insert_columns(&self, info: &RelationInfo, names: &[ObjectName]) -> Result<Vec<usize>> {
         if names.is_empty() {
             return Ok((0..info.columns.len()).collect());
         }
@@ -119,7 +120,7 @@ impl Binder<'_> {
     }
 
     /// A row of all columns: the given ones cast, defaults in the others. Values beyond those given take their defaults too.
-    fn completed(
+    pub(crate) fn completed(
         &self,
         info: &RelationInfo,
         places: &[usize],
@@ -146,9 +147,10 @@ impl Binder<'_> {
         values: &Values,
         named: bool,
         overriding: Option<Overriding>,
+        ctes: Option<&Ctes<'_>>,
     ) -> Result<Vec<Vec<Expr>>> {
         let scope = Scope::default();
-        let env = Environment::new(&scope, None, None, "VALUES");
+        let env = Environment::new(&scope, None, ctes, "VALUES");
         let width = values.rows.first().map_or(0, |row| row.content.len());
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
@@ -174,6 +176,7 @@ impl Binder<'_> {
         overriding: Option<Overriding>,
     ) -> Result<Relation> {
         check_width(relation.columns.len(), places.len(), named)?;
+        let relation = self.with_open_literals(relation);
         let given = relation.columns.iter().map(|c| Some(c.value.clone())).collect();
         let row = self.completed(info, places, given, overriding)?;
         let outputs = row.into_iter().zip(&info.columns);
@@ -182,7 +185,13 @@ impl Binder<'_> {
         self.project(relation.plan, outputs.collect())
     }
 
-    fn on_conflict(&self, on: Option<&OnInsert>, info: &RelationInfo, table: &Scope) -> Result<Option<OnConflict>> {
+    fn on_conflict(
+        &self,
+        on: Option<&OnInsert>,
+        info: &RelationInfo,
+        table: &Scope,
+        ctes: Option<&Ctes<'_>>,
+    ) -> Result<Option<OnConflict>> {
         let conflict = match on {
             None => return Ok(None),
             Some(OnInsert::OnConflict(conflict)) => conflict,
@@ -206,7 +215,7 @@ impl Binder<'_> {
                 for column in scope.tables.iter_mut().skip(1).flat_map(|t| &mut t.columns) {
                     column.merged = true;
                 }
-                let env = Environment::new(&scope, None, None, "ON CONFLICT DO UPDATE");
+                let env = Environment::new(&scope, None, ctes, "ON CONFLICT DO UPDATE");
                 let assignments = self.assignments(info, &update.assignments, &env)?;
                 let filter = match &update.selection {
                     None => None,
@@ -215,13 +224,25 @@ impl Binder<'_> {
                         Some(resolve::to_boolean(&self.cx(), bound, "WHERE")?.expr)
                     }
                 };
-                if assignments.iter().map(|(_, e)| e).chain(&filter).any(super::has_subquery) {
-                    return Err(BindError::unsupported("a subquery in ON CONFLICT DO UPDATE"));
-                }
-                ConflictAction::Update { assignments, filter }
+                let plan = self.conflict_plan(info, &assignments, filter.as_ref())?.map(Box::new);
+                ConflictAction::Update { assignments, filter, plan }
             }
         };
         Ok(Some(OnConflict { arbiter, action }))
+    }
+
+    /// The plan of an update's values, where they hold subqueries.
+    fn conflict_plan(&self, info: &RelationInfo, assignments: &[(usize, Expr)], filter: Option<&Expr>) -> Result<Option<LogicalPlan>> {
+        if !assignments.iter().map(|(_, value)| value).chain(filter).any(super::has_subquery) {
+            return Ok(None);
+        }
+        let types: Vec<SqlType> = info.columns.iter().map(|c| c.ty).collect();
+        let rows = self.written_rows(&[("t", &types), ("excluded", &types)])?;
+        let output = |expr: &Expr, ty: SqlType| Output { name: String::new(), value: TypedExpr::new(expr.clone(), ty), origin: None };
+        let mut outputs: Vec<Output> = assignments.iter().map(|(at, value)| output(value, types[*at])).collect();
+        let holds = filter.map_or_else(|| datafusion::logical_expr::lit(true), Expr::clone);
+        outputs.push(output(&holds, Scalar::Bool.into()));
+        Ok(Some(self.project(rows, outputs)?.plan))
     }
 
     /// SET lists: (place of the column, its new value).
@@ -257,11 +278,12 @@ impl Binder<'_> {
                     let value = value(at, tree)?;
                     assign(&mut assigned, at, value)?;
                 }
-                (AssignmentTarget::Tuple(names), Tree::Tuple(trees)) => {
+                (AssignmentTarget::Tuple(names), tree) if super::operators::row(tree).is_some() => {
+                    let trees = super::operators::row(tree).unwrap_or_default();
                     if names.len() != trees.len() {
                         return Err(BindError::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values"));
                     }
-                    for (name, tree) in names.iter().zip(trees) {
+                    for (name, tree) in names.iter().zip(&trees) {
                         let at = self.column_place(info, name)?;
                         let value = value(at, tree)?;
                         assign(&mut assigned, at, value)?;
@@ -334,14 +356,19 @@ impl Binder<'_> {
 
 /// The OVERRIDING clause.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Overriding {
+pub(crate) enum Overriding {
     System,
     User,
 }
 
 impl Overriding {
     fn of(insert: &Insert) -> Result<Option<Self>> {
-        match insert.partitioned.as_deref() {
+        Self::read(insert.partitioned.as_deref())
+    }
+
+    /// The clause, as the parser carries it.
+    pub(crate) fn read(clause: Option<&[Tree]>) -> Result<Option<Self>> {
+        match clause {
             None => Ok(None),
             Some([Tree::Identifier(name)]) if name.value == OVERRIDING_SYSTEM => Ok(Some(Self::System)),
             Some([Tree::Identifier(name)]) if name.value == OVERRIDING_USER => Ok(Some(Self::User)),
@@ -379,11 +406,11 @@ fn refuse_generated(column: &ColumnInfo, message: impl Fn(&str) -> String) -> Re
     Err(report.with_detail(format!("Column \"{}\" is {what}.", column.name)).into())
 }
 
-fn is_default(tree: &Tree) -> bool {
+pub(crate) fn is_default(tree: &Tree) -> bool {
     matches!(tree, Tree::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
-fn check_width(values: usize, columns: usize, named: bool) -> Result<()> {
+pub(crate) fn check_width(values: usize, columns: usize, named: bool) -> Result<()> {
     if values > columns {
         return Err(BindError::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
     }

@@ -99,7 +99,7 @@ impl Binder<'_> {
         self.compare_rows(&left, op, &right)
     }
 
-    fn compare_rows(&self, left: &[TypedExpr], op: &str, right: &[TypedExpr]) -> Result<TypedExpr> {
+    pub(crate) fn compare_rows(&self, left: &[TypedExpr], op: &str, right: &[TypedExpr]) -> Result<TypedExpr> {
         let compare = |op: &str, at: usize| resolve::binary_operator(&self.cx(), op, left[at].clone(), right[at].clone());
         let expr = match op {
             "=" | "<>" => {
@@ -134,6 +134,17 @@ impl Binder<'_> {
 
     pub(crate) fn is_distinct(&self, left: &Tree, right: &Tree, negated: bool, env: &Environment<'_>) -> Result<TypedExpr> {
         let op = if negated { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
+        if let (Some(left), Some(right)) = (row(left), row(right)) {
+            if left.len() != right.len() {
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
+            }
+            let mut differs = lit(false);
+            for (left, right) in left.iter().zip(&right) {
+                differs = differs.or(self.is_distinct(left, right, false, env)?.expr);
+            }
+            let expr = if negated { Expr::Not(Box::new(differs)) } else { differs };
+            return Ok(TypedExpr::new(expr, Scalar::Bool));
+        }
         let (left, right) = (self.expression(left, env)?, self.expression(right, env)?);
         Ok(resolve::binary_operator(&self.cx(), op, left, right)?)
     }

@@ -25,30 +25,11 @@ use super::environment::Environment;
 use super::relation::{Output, Relation};
 use super::scope::{Scope, folded};
 use super::subquery::at_sort;
-use crate::bound::{BoundQuery, BoundStatement};
 use crate::error::{BindError, Result};
 
 impl Binder<'_> {
-    /// A query as a statement.
-    pub(crate) fn query_statement(&self, query: &Query) -> Result<BoundStatement> {
-        if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) = query.body.as_ref() {
-            if query.with.is_some() {
-                return Err(BindError::unsupported("WITH before INSERT, UPDATE or DELETE"));
-            }
-            return self.statement(statement);
-        }
-        let simple = self.simple_select(query)?.map(Box::new);
-        let relation = self.query(query, None, None)?;
-        let columns = relation.output_columns();
-        columns.iter().try_for_each(super::returning::reject_row)?;
-        Ok(BoundStatement::Query { query: BoundQuery { plan: relation.plan, columns }, simple })
-    }
-
     /// Binds a query. References to enclosing queries are left in `outer`'s list.
     pub(crate) fn query(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
-        if !query.locks.is_empty() {
-            return Err(BindError::unsupported(format!("SELECT {}", query.locks[0])));
-        }
         let own;
         let ctes = match &query.with {
             Some(with) => {
@@ -58,8 +39,19 @@ impl Binder<'_> {
             }
             None => ctes,
         };
+        self.query_body(query, outer, ctes)
+    }
+
+    /// A query but for its WITH clause.
+    pub(crate) fn query_body(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
+        if !query.locks.is_empty() {
+            return Err(BindError::unsupported(format!("SELECT {}", query.locks[0])));
+        }
         let no_scope = Scope::default();
         let env = Environment::new(&no_scope, outer, ctes, "LIMIT");
+        if let (Some(_), Some(LimitClause::LimitOffset { limit: Some(_), .. })) = (&query.fetch, &query.limit_clause) {
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, "multiple LIMIT clauses not allowed"));
+        }
         let relation = match query.body.as_ref() {
             SetExpr::Select(select) => self.select(select, query.order_by.as_ref(), outer, ctes)?,
             body => {
@@ -70,15 +62,24 @@ impl Binder<'_> {
         self.limit(relation, query, &env)
     }
 
-    fn check_with(&self, with: &sqlparser::ast::With) -> Result<()> {
+    /// A WITH clause inside a statement: it changes no rows.
+    pub(crate) fn check_with(&self, with: &sqlparser::ast::With) -> Result<()> {
+        self.check_names(with)?;
+        match with.cte_tables.iter().find(|cte| super::parts::is_change(cte)) {
+            Some(cte) => {
+                let message = "WITH clause containing a data-modifying statement must be at the top level";
+                Err(self.error_at(&cte.alias.name, BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_names(&self, with: &sqlparser::ast::With) -> Result<()> {
         for (at, cte) in with.cte_tables.iter().enumerate() {
             let name = folded(&cte.alias.name);
             if with.cte_tables[..at].iter().any(|c| folded(&c.alias.name) == name) {
                 let error = BindError::new(SqlState::DUPLICATE_ALIAS, format!("WITH query name \"{name}\" specified more than once"));
                 return Err(self.error_at(&cte.alias.name, error));
-            }
-            if matches!(cte.query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
-                return Err(BindError::unsupported("a data-modifying statement in WITH"));
             }
         }
         Ok(())
@@ -133,6 +134,7 @@ impl Binder<'_> {
             return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
         }
         let cx = self.cx();
+        let (left, right) = (self.with_open_literals(left), self.with_open_literals(right));
         let mut types = Vec::with_capacity(left.columns.len());
         for (l, r) in left.columns.iter().zip(&right.columns) {
             types.push(resolve::common_type(&cx, &[l.value.clone(), r.value.clone()], name)?);
@@ -157,8 +159,19 @@ impl Binder<'_> {
         self.renamed(plan, names)
     }
 
+    /// The relation with literals of an open type in place of the columns that hold them.
+    pub(crate) fn with_open_literals(&self, mut relation: Relation) -> Relation {
+        let open = self.open_literals.borrow();
+        for column in &mut relation.columns {
+            if let Some(literal) = open.get(&column.value.expr) {
+                column.value = literal.clone();
+            }
+        }
+        relation
+    }
+
     /// Casts all columns; for operations that compare rows, to the form in which they compare.
-    fn cast_columns(&self, relation: Relation, types: &[SqlType], compared: bool) -> Result<Relation> {
+    pub(crate) fn cast_columns(&self, relation: Relation, types: &[SqlType], compared: bool) -> Result<Relation> {
         let cx = self.cx();
         let mut outputs = Vec::with_capacity(types.len());
         for (column, ty) in relation.columns.into_iter().zip(types) {
@@ -395,6 +408,11 @@ impl Binder<'_> {
     /// A reference to a WITH query.
     pub(crate) fn cte_relation(&self, cte: &Rc<Cte<'_>>, seen: &Ctes<'_>) -> Result<Relation> {
         let relation = match &cte.body {
+            CteBody::Part { rows, columns } => self.part_relation(rows, columns)?,
+            CteBody::Silent => {
+                let message = format!("WITH query \"{}\" does not have a RETURNING clause", cte.name);
+                return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
             CteBody::WorkTable { table, schema, columns } => {
                 let source = provider_as_source(Arc::new(CteWorkTable::new(table, Arc::clone(schema))));
                 let scan = LogicalPlan::TableScan(TableScanBuilder::new(table.as_str(), source).build()?);
@@ -404,6 +422,11 @@ impl Binder<'_> {
                 SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } if names_table(right, &cte.name) => {
                     let all = matches!(set_quantifier, SetQuantifier::All);
                     self.recursive_cte(cte, seen, (left, right), all)?
+                }
+                body if names_table(body, &cte.name) && seen.find(&cte.name).is_none() => {
+                    let message =
+                        format!("recursive query \"{}\" does not have the form non-recursive-term UNION [ALL] recursive-term", cte.name);
+                    return Err(BindError::new(SqlState::INVALID_RECURSION, message));
                 }
                 _ => self.query(query, None, Some(seen))?,
             },

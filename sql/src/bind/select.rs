@@ -169,7 +169,7 @@ impl Binder<'_> {
                         [.., schema, table] => (Some(schema.as_str()), table),
                         [] => continue,
                     };
-                    let found = env.scope.table(schema, table)?.ok_or_else(|| missing_from(table))?;
+                    let found = env.scope.table(schema, table)?.ok_or_else(|| self.missing_item(table, env))?;
                     outputs.extend(found.columns.iter().map(star));
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _) => {
@@ -230,6 +230,8 @@ impl Binder<'_> {
         let cx = self.cx();
         let mut outputs = parts.outputs;
         let is_distinct = matches!(distinct, Some(DistinctTree::Distinct));
+        let is_open = |output: &Output| output.value.is_unknown() && matches!(output.value.expr, Expr::Literal(..));
+        let open: Vec<Option<TypedExpr>> = outputs.iter().map(|output| is_open(output).then(|| output.value.clone())).collect();
         for output in &mut outputs {
             output.value = resolve::settle_unknown(&cx, output.value.clone())?;
             if is_distinct {
@@ -278,6 +280,11 @@ impl Binder<'_> {
         if relation.columns.len() > visible {
             relation.columns.truncate(visible);
             relation = self.project(relation.plan, relation.columns)?;
+        }
+        for (column, literal) in relation.columns.iter().zip(open) {
+            if let Some(literal) = literal {
+                self.open_literals.borrow_mut().insert(column.value.expr.clone(), literal);
+            }
         }
         Ok(relation)
     }

@@ -8,7 +8,9 @@ use datafusion::common::{Column, NullHandling, UnnestOptions};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use functions::resolve::{self, SetReturning};
 use functions::typed_expr::TypedExpr;
-use sqlparser::ast::{FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias, TableFactor, TableFunctionArgs};
+use sqlparser::ast::{
+    Expr as Tree, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableAlias, TableFactor, TableFunctionArgs,
+};
 
 use super::Binder;
 use super::ctes::Ctes;
@@ -18,6 +20,7 @@ use super::relation::{Output, Relation};
 use super::scope::{Scope, ScopeTable, folded};
 use super::select::{SET, placeholders, replace_placeholders};
 use crate::error::{BindError, Result};
+use crate::rewrites::ROWS_FROM;
 
 /// A function in FROM.
 pub(crate) struct FunctionItem<'t> {
@@ -55,6 +58,9 @@ impl Binder<'_> {
         (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
     ) -> Result<Source> {
         let function = super::call::function_name(&item.name)?;
+        if function == ROWS_FROM {
+            return self.rows_from(left, item, keeps_left, (outer, ctes));
+        }
         let env = Environment::new(&left.scope, outer, ctes, "functions in FROM");
         let args = self.function_arguments(&item.args, &env)?;
         if let Some(outer) = outer {
@@ -72,6 +78,56 @@ impl Binder<'_> {
         let relation = Relation { plan, columns };
         let columns = scope_columns(&relation)?;
         let mut table = ScopeTable { name: column_name, is_value: columns.len() == 1 && !is_record, columns, ..ScopeTable::default() };
+        if let Some(alias) = item.alias {
+            rename_scope(&mut table, alias)?;
+        }
+        let mut scope = left.scope;
+        scope.append(Scope { tables: vec![table], merged: Vec::new() })?;
+        Ok(Source { plan: relation.plan, scope })
+    }
+
+    /// ROWS FROM: several functions side by side.
+    fn rows_from(
+        &self,
+        left: Source,
+        item: &FunctionItem<'_>,
+        keeps_left: bool,
+        (outer, ctes): (Option<&Environment<'_>>, Option<&Ctes<'_>>),
+    ) -> Result<Source> {
+        let env = Environment::new(&left.scope, outer, ctes, "functions in FROM");
+        let mut sets = Vec::with_capacity(item.args.len() + 1);
+        for arg in &item.args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(Tree::Function(call))) = arg else {
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{arg}\"")));
+            };
+            let function = super::call::function_name(&call.name)?;
+            let args = match &call.args {
+                FunctionArguments::List(list) => self.function_arguments(&list.args, &env)?,
+                _ => Vec::new(),
+            };
+            if !resolve::is_set_returning(&function) {
+                return Err(BindError::unsupported(format!("{function}(), which returns no set, in ROWS FROM")));
+            }
+            let first = sets.len();
+            sets.extend(self.sets_of(&function, args, None, false)?);
+            for set in &mut sets[first..] {
+                for (name, _) in &mut set.columns {
+                    if name.is_empty() {
+                        name.clone_from(&function);
+                    }
+                }
+            }
+        }
+        if item.with_ordinality {
+            sets.push(resolve::ordinality(&sets));
+        }
+        if let Some(outer) = outer {
+            outer.absorb(&env);
+        }
+        let (plan, columns) = self.unnest(left.plan, sets, "", keeps_left)?;
+        let relation = Relation { plan, columns };
+        let name = item.alias.map(|alias| folded(&alias.name)).unwrap_or_default();
+        let mut table = ScopeTable { name, columns: scope_columns(&relation)?, ..ScopeTable::default() };
         if let Some(alias) = item.alias {
             rename_scope(&mut table, alias)?;
         }

@@ -81,7 +81,9 @@ impl Binder<'_> {
         let Some(filter) = self.simple_condition(condition, &scope)? else { return Ok(None) };
         let env = Environment::new(&scope, None, None, "UPDATE");
         let mut values = Vec::with_capacity(assignments.len());
-        for (at, value) in self.assignments(info, assignments, &env)? {
+        // What is wrong, or names a WITH query, is told by the general way.
+        let Ok(assigned) = self.assignments(info, assignments, &env) else { return Ok(None) };
+        for (at, value) in assigned {
             let Some(value) = simple(value, table)? else { return Ok(None) };
             values.push((at, value));
         }

@@ -139,17 +139,17 @@ impl Binder<'_> {
         env: &Environment<'_>,
     ) -> Result<TypedExpr> {
         let mut inner_references = references.clone();
-        let mut matches: Option<Expr> = None;
-        for (value, column) in left.iter().zip(&relation.columns) {
-            let inner = self.as_outer(value, env, &mut inner_references)?;
-            let one = resolve::binary_operator(&self.cx(), op, inner, column.value.clone())?;
-            let one = resolve::to_boolean(&self.cx(), one, op)?.expr;
-            matches = Some(match matches {
-                Some(before) => before.and(one),
-                None => one,
-            });
-        }
-        let matches = matches.unwrap_or_else(|| lit(true));
+        let inner = left.iter().map(|value| self.as_outer(value, env, &mut inner_references)).collect::<Result<Vec<_>>>()?;
+        let matches = match (inner.as_slice(), relation.columns.as_slice()) {
+            ([inner], [column]) => {
+                let one = resolve::binary_operator(&self.cx(), op, inner.clone(), column.value.clone())?;
+                resolve::to_boolean(&self.cx(), one, op)?.expr
+            }
+            (inner, columns) => {
+                let columns: Vec<TypedExpr> = columns.iter().map(|column| column.value.clone()).collect();
+                self.compare_rows(inner, op, &columns)?.expr
+            }
+        };
         if env.truth.get() != Truth::Value {
             // Where NULL counts as FALSE, existence says it all.
             let condition = if negated { Expr::IsNotFalse(Box::new(matches)) } else { matches };
@@ -231,12 +231,15 @@ impl Binder<'_> {
         match (op, all) {
             ("=", false) => return self.in_subquery(left, query, false, env),
             ("<>", true) => return self.in_subquery(left, query, true, env),
-            _ if left.len() > 1 => return Err(BindError::unsupported("ANY or ALL of rows but for equality")),
             _ => {}
         }
         let (relation, references) = self.subquery(query, env)?;
         let relation = self.settled(relation)?;
-        Self::one_column(&relation)?;
+        if relation.columns.len() != left.len() {
+            let few = relation.columns.len() < left.len();
+            let message = if few { "subquery has too few columns" } else { "subquery has too many columns" };
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
         // For all rows: for none does the opposite hold, or might it.
         let opposite = match op {
             "=" => "<>",
