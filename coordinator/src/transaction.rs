@@ -429,7 +429,7 @@ impl TransactionBlock {
     /// Ends the block, with its work: answers when it committed, and `None` when it wrote nothing or had failed.
     pub async fn commit(&mut self, version: CatalogVersion) -> Result<Option<Timestamp>, Report> {
         let Self::Open { transaction: Some(transaction), .. } = std::mem::take(self) else { return Ok(None) };
-        match transaction.commit(version, &mut WriteSet::default(), LockWait::Forever).await? {
+        match transaction.commit(version, &mut WriteSet::default(), LockWait::FOREVER).await? {
             Committed::At(at) => Ok(Some(at)),
             Committed::Refused(_) => Err(Report::internal("a commit without writes was refused")),
         }

@@ -12,10 +12,11 @@
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
+//! | `row_locks` | SELECT … FOR UPDATE |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use common::types::SqlType;
@@ -25,7 +26,7 @@ use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
-use crate::bound::{Bound, BoundStatement};
+use crate::bound::{Bound, BoundLocking, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
 use crate::schema::{CatalogView, RelationInfo};
@@ -44,6 +45,7 @@ mod output_name;
 mod query;
 mod relation;
 mod returning;
+pub(crate) mod row_locks;
 mod scope;
 mod select;
 mod sets;
@@ -62,6 +64,7 @@ pub(crate) struct Binder<'a> {
     /// The text that positions count in.
     source: &'a str,
     next_id: Cell<usize>,
+    locking: RefCell<Vec<BoundLocking>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -72,20 +75,28 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder = Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0) };
+    let binder =
+        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), locking: RefCell::default() };
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
         Syntax::Statement(tree) => binder.statement(tree)?,
     };
-    Ok(Bound { statement: bound, parameters: parameters.decided(), notices: Vec::new() })
+    Ok(Bound { statement: bound, locking: binder.locking.take(), parameters: parameters.decided(), notices: Vec::new() })
 }
 
 /// Binds one expression over named columns, which become `t.<i>`, and casts it to `ty` as an assignment does: defaults, checks, partition bounds.
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
-    let binder = Binder { view: &crate::schema::NoCatalog, settings, parameters: &parameters, source: text, next_id: Cell::new(0) };
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        locking: RefCell::default(),
+    };
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
     Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
@@ -94,7 +105,7 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0) };
+    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), locking: RefCell::default() };
     binder.relation(name)
 }
 
@@ -165,6 +176,12 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
 /// qualifier when it joins a subquery, so the qualifier alone does not do.
 pub(crate) fn plan_name(name: &str, unique: &str) -> String {
     format!("{name}{}{unique}", functions::typed_expr::PLAN_NAME_SEPARATOR)
+}
+
+/// Whether a plan names columns of a query around it.
+pub(crate) fn has_outer_reference(plan: &datafusion::logical_expr::LogicalPlan) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    plan.exists(|node| Ok(node.expressions().iter().any(Expr::contains_outer))).unwrap_or(true)
 }
 
 /// Whether an expression has a subquery somewhere.

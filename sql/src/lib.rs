@@ -15,6 +15,8 @@ mod dialect;
 pub mod error;
 pub mod parse;
 pub mod partition_clause;
+mod row_lock_syntax;
 pub mod schema;
 
+pub use bind::row_locks::LockedRows;
 pub use bind::{bind, bind_expression, find_relation, ident_name};

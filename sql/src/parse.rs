@@ -16,6 +16,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
 use crate::partition_clause::{self, PartitionClause};
+use crate::row_lock_syntax;
 
 /// How deep expressions and queries may nest.
 const NESTING_MAX: usize = 120;
@@ -132,6 +133,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
     copy_syntax::normalise(&mut tokens);
+    row_lock_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::ids::{GroupId, Timestamp, TransactionId};
+use rpc::locks::{LockMode, LockWait, WaitLimit};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, LockRequest, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote,
+    CommitRequest, CommitResponse, FoundRow, LockRequest, LockedRow, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote,
     WriteOutcome, WriteRequest,
 };
 use storage::{Frame, ReadOutcome, Record, TransactionState};
@@ -32,34 +34,29 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 /// Between two rounds of asking.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
 
-type Turn = (Arc<Participant>, OwnedMutexGuard<()>);
+pub(crate) type Turn = (Arc<Participant>, OwnedMutexGuard<()>);
 
 impl Core {
     /// See [`rpc::worker_api::WorkerApi::lock`].
-    pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<Option<FoundRow>>> {
+    pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<LockedRow>> {
         let state = self.state(request.catalog_version).await?;
         self.check(&state, request.relation, request.partition)?;
-        let (participant, _turn) = self.turn(request.transaction).await?;
-        let mut keys: Vec<_> = request.keys.iter().map(|key| LockKey { relation: request.relation, key: key.clone() }).collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
         let mut held = Held::new(&self.locks, Owner::Transaction(request.transaction));
-        let taken = unless_aborted(&participant, async {
-            for key in keys {
-                held.take(key, request.wait).await?;
-            }
-            Ok(())
-        })
-        .await;
+        let taken = unless_aborted(&participant, self.take_rows(&request, &mut held)).await;
         participant.keep(held);
-        taken?;
+        let is_locked = taken.map_err(|error| error.naming_relation(&state))?;
         let mut rows = Vec::with_capacity(request.keys.len());
-        for key in &request.keys {
+        for (key, is_locked) in request.keys.iter().zip(is_locked) {
+            if !is_locked {
+                rows.push(LockedRow::Skipped);
+                continue;
+            }
             rows.push(loop {
                 let view = self.engine.view(request.partition.group);
                 match view.get(request.relation, key, Timestamp::MAX, Some(request.transaction))? {
-                    ReadOutcome::Missing => break None,
-                    ReadOutcome::Row { version, value } => break Some(FoundRow { version, row: value }),
+                    ReadOutcome::Missing => break LockedRow::Missing,
+                    ReadOutcome::Row { version, value } => break LockedRow::Found(FoundRow { version, row: value }),
                     ReadOutcome::Undecided(transaction) => self.resolve(transaction).await?,
                 }
             });
@@ -67,9 +64,31 @@ impl Core {
         Ok(rows)
     }
 
+    /// Locks the rows of a request; tells which ones it has.
+    async fn take_rows(self: &Arc<Self>, request: &LockRequest, held: &mut Held) -> Result<Vec<bool>> {
+        let key_of = |key: &Bytes| LockKey::row(request.relation, key.clone());
+        self.enter_table(request.relation, LockMode::RowShare, held, request.wait).await?;
+        if request.wait.limit == WaitLimit::Skip {
+            let mut left = request.rows_max.unwrap_or(u32::MAX);
+            let take = |key| {
+                let is_locked = left > 0 && held.take_free(&key_of(key), request.mode);
+                left -= u32::from(is_locked);
+                is_locked
+            };
+            return Ok(request.keys.iter().map(take).collect());
+        }
+        let mut keys: Vec<_> = request.keys.iter().map(key_of).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            held.take(key, request.mode, request.wait).await?;
+        }
+        Ok(vec![true; request.keys.len()])
+    }
+
     /// See [`rpc::worker_api::WorkerApi::write`].
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome> {
-        let (participant, _turn) = self.turn(request.transaction).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
         let plan = match self.plan_for(&participant, request.catalog_version, request.partitions, request.wait).await? {
             Planned::Refused(outcome) => return Ok(outcome),
             Planned::Ready(plan) => plan,
@@ -85,7 +104,7 @@ impl Core {
     /// See [`rpc::worker_api::WorkerApi::commit`].
     pub(crate) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
         let Some(id) = request.transaction else { return self.commit_statement(request).await };
-        let (participant, _turn) = self.turn(id).await?;
+        let (participant, _turn) = self.turn(id, request.wait.session).await?;
         let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -112,8 +131,8 @@ impl Core {
     }
 
     async fn commit_statement(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
-        let (state, writing) = self.admit_writes(request.catalog_version, &request.writes).await?;
-        let mut held = Held::for_statement(&self.locks);
+        let mut held = Held::for_statement(&self.locks, request.wait.session);
+        let (state, writing) = self.admit_writes(request.catalog_version, &request.writes, &mut held, request.wait).await?;
         let mut plan = match plan(self, state, request.writes, None, &mut held, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -130,7 +149,7 @@ impl Core {
 
     /// See [`rpc::worker_api::WorkerApi::prepare`].
     pub(crate) async fn prepare(self: &Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse> {
-        let (participant, _turn) = self.turn(request.transaction).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
         let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(PrepareResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -288,7 +307,7 @@ impl Core {
                     let participant = self.participants.enter(recovered.id, Duration::ZERO, || true)?;
                     let mut held = Held::new(&self.locks, Owner::Transaction(recovered.id));
                     for (_, relation, key) in recovered.keys {
-                        if !held.take_free(LockKey { relation, key }) {
+                        if !held.take_free(&LockKey::row(relation, key), LockMode::ForUpdate) {
                             tracing::error!(id = %recovered.id, "a key has two undecided writers");
                         }
                     }
@@ -311,8 +330,9 @@ impl Core {
     }
 
     /// The participant of a call, which runs alone until the guard goes.
-    async fn turn(&self, id: TransactionId) -> Result<Turn> {
+    pub(crate) async fn turn(&self, id: TransactionId, session: i32) -> Result<Turn> {
         let participant = self.participants.enter(id, self.clock.monotonic(), || self.is_undecided(id))?;
+        participant.set_session(session);
         let turn = Arc::clone(&participant.turn).lock_owned().await;
         let phase = participant.not_busy().await;
         match phase {
@@ -331,10 +351,13 @@ impl Core {
         writes: Vec<PartitionWrites>,
         wait: LockWait,
     ) -> Result<Planned> {
-        let (state, writing) = self.admit_writes(version, &writes).await?;
-        participant.keep_writing(writing);
         let mut held = Held::new(&self.locks, Owner::Transaction(participant.id));
-        let planned = unless_aborted(participant, plan(self, state, writes, Some(participant.id), &mut held, wait)).await;
+        let planned = unless_aborted(participant, async {
+            let (state, writing) = self.admit_writes(version, &writes, &mut held, wait).await?;
+            participant.keep_writing(writing);
+            plan(self, state, writes, Some(participant.id), &mut held, wait).await
+        })
+        .await;
         participant.keep(held);
         planned
     }
@@ -386,7 +409,7 @@ fn vote_in(phase: Phase) -> Option<Vote> {
 }
 
 /// Does the work of a call, unless the transaction is aborted meanwhile.
-async fn unless_aborted<T>(participant: &Participant, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn unless_aborted<T>(participant: &Participant, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         () = participant.aborting.cancelled() => Err(WorkerError::TransactionEnded(participant.id)),

@@ -13,11 +13,11 @@ use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use functions::context::SessionSettings;
-use rpc::worker_api::Precondition;
+use rpc::worker_api::{LockMode, Precondition};
 use sql::bound::{ConflictAction, OnConflict};
 
-use crate::execute::change::{lock_keys, lock_rows};
 use crate::execute::insert::RowWriter;
+use crate::execute::lock_rows::{lock_keys, lock_rows};
 use crate::row_expression::RowExpression;
 use crate::session::Session;
 use crate::target_table::TargetTable;
@@ -135,10 +135,17 @@ impl Proposed<'_> {
         let coordinator = Arc::clone(&session.coordinator);
         let keys = rows.iter().map(|(key, _)| key.clone()).collect();
         let existing = match own {
-            Some(own) => lock_rows(own, &self.target, keys, wait).await?,
+            Some(own) => lock_rows(own, &self.target, keys, LockMode::ForUpdate, wait).await?,
             None => {
                 let block = session.transaction.transaction(&coordinator).await?;
-                lock_rows(block.ok_or_else(|| Report::internal("no transaction to insert in"))?, &self.target, keys, wait).await?
+                lock_rows(
+                    block.ok_or_else(|| Report::internal("no transaction to insert in"))?,
+                    &self.target,
+                    keys,
+                    LockMode::ForUpdate,
+                    wait,
+                )
+                .await?
             }
         };
         let (mut written, mut touched) = (Vec::new(), HashSet::new());
@@ -224,11 +231,11 @@ impl Proposed<'_> {
                 return Err(second_time());
             }
             let locked = match own.as_deref_mut() {
-                Some(own) => lock_rows(own, &self.target, vec![existing.clone()], wait).await?,
+                Some(own) => lock_rows(own, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?,
                 None => {
                     let block = session.transaction.transaction(&coordinator).await?;
                     let block = block.ok_or_else(|| Report::internal("no transaction to insert in"))?;
-                    lock_rows(block, &self.target, vec![existing.clone()], wait).await?
+                    lock_rows(block, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?
                 }
             };
             // Gone meanwhile: the row may be inserted after all.
@@ -275,7 +282,7 @@ impl Proposed<'_> {
             kind: RefusalKind::Duplicate { constraint, existing },
         };
         if self.target.row_id.is_none() {
-            let found = lock_keys(transaction, version, self.target.destination(), vec![key.clone()], wait).await?;
+            let found = lock_keys(transaction, version, self.target.destination(), vec![key.clone()], LockMode::ForUpdate, wait).await?;
             if found.iter().any(Option::is_some) {
                 return Ok(Some(duplicate(self.target.table.storage, key, self.target.key_constraint, key.clone())));
             }
@@ -285,7 +292,7 @@ impl Proposed<'_> {
                 continue;
             }
             let (entry, _) = index.entry(stored, key)?;
-            let found = lock_keys(transaction, version, index.destination(), vec![entry.clone()], wait).await?;
+            let found = lock_keys(transaction, version, index.destination(), vec![entry.clone()], LockMode::ForUpdate, wait).await?;
             if let Some(found) = found.into_iter().next().flatten() {
                 let existing = index.table_key(&found.row)?;
                 return Ok(Some(duplicate(index.index.storage, &entry, Some(index.index.oid), existing)));

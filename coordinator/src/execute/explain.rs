@@ -30,7 +30,12 @@ pub async fn execute(
     statement: &BoundStatement,
     parameters: &[Datum],
 ) -> Result<StatementResult, Report> {
-    let bound = sql::bound::Bound { statement: statement.clone(), parameters: prepared.bound.parameters.clone(), notices: Vec::new() };
+    let bound = sql::bound::Bound {
+        statement: statement.clone(),
+        locking: prepared.bound.locking.clone(),
+        parameters: prepared.bound.parameters.clone(),
+        notices: Vec::new(),
+    };
     let point = PointPlan::plan(&bound, &prepared.view, &session.expression_settings())?;
     let text = match (&point, source(statement)) {
         (Some(point), _) if !analyze => point_lines(point, statement),

@@ -74,7 +74,7 @@ impl Portal {
 
 /// Whether a statement may change something that outlives it.
 fn writes(prepared: &Prepared) -> bool {
-    !matches!(prepared.bound.statement, BoundStatement::Query { .. } | BoundStatement::Explain { .. })
+    !prepared.bound.locking.is_empty() || !matches!(prepared.bound.statement, BoundStatement::Query { .. } | BoundStatement::Explain { .. })
 }
 
 /// Adds a RowDescription.

@@ -10,15 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::ids::{CatalogVersion, Epoch, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
-use fakes::{FakeCatalog, FakeWorker, batch, failure};
+use fakes::{FakeCatalog, FakeWorker, batch, failure, lock_waiter};
 use futures::StreamExt;
 use rpc::catalog_api::{CatalogApi, RegisterRequest};
 use rpc::directory::{DynamicDirectory, WorkerDirectory};
 use rpc::grpc::{CatalogClient, WorkerClient, serve};
+use rpc::locks::{AdvisoryKey, EndOfWait};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockRequest,
-    LockWait, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest, PrepareResponse, RangeRequest, ReadAt, ReadContext,
-    RowWrite, Vote, WorkerApi, WriteOutcome, WriteRequest,
+    CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockMode,
+    LockRequest, LockTableRequest, LockWait, LockedRow, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest,
+    PrepareResponse, RangeRequest, ReadAt, ReadContext, RowWrite, Vote, WaitLimit, WorkerApi, WriteOutcome, WriteRequest,
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -120,21 +121,26 @@ async fn writes_cross_the_network() {
     let (catalog_version, transaction) = (CatalogVersion(5), TransactionId(77));
 
     let keys = vec![Bytes::from_static(b"k")];
-    let lock = LockRequest { catalog_version, transaction, relation: RelationId(8), partition: PARTITION, keys, wait: LockWait::Millis(5) };
-    assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![None]);
+    let (wait, mode) = (LockWait::new(WaitLimit::Millis(5)), LockMode::ForShare);
+    let lock =
+        LockRequest { catalog_version, transaction, relation: RelationId(8), partition: PARTITION, keys, mode, wait, rows_max: Some(1) };
+    assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![LockedRow::Missing, LockedRow::Skipped]);
     worker.assert_last(&lock);
+    let table = LockTableRequest { catalog_version, transaction, relation: RelationId(8), mode: LockMode::Exclusive, wait };
+    client.lock_table(table).await.unwrap();
+    worker.assert_last(&table);
 
-    let write = WriteRequest { catalog_version, transaction, partitions: writes(), wait: LockWait::No };
+    let write = WriteRequest { catalog_version, transaction, partitions: writes(), wait: LockWait::NO };
     let duplicate = WriteOutcome::Duplicate { at: (0, 1), constraint: Some(Oid(17000)), existing: Bytes::from_static(b"there") };
     assert_eq!(client.write(write.clone()).await.unwrap(), duplicate);
     worker.assert_last(&write);
 
-    let commit = CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::Forever };
+    let commit = CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::FOREVER };
     assert_eq!(client.commit(commit.clone()).await.unwrap(), CommitResponse::Committed(Timestamp(u64::MAX - 1)));
     worker.assert_last(&commit);
 
     let participants = vec![WorkerId(3), WorkerId(4)];
-    let prepare = PrepareRequest { catalog_version, transaction, participants, writes: Vec::new(), wait: LockWait::Forever };
+    let prepare = PrepareRequest { catalog_version, transaction, participants, writes: Vec::new(), wait: LockWait::FOREVER };
     let refused = PrepareResponse::Refused(WriteOutcome::Changed { at: (1, 2) });
     assert_eq!(client.prepare(prepare.clone()).await.unwrap(), refused);
     worker.assert_last(&prepare);
@@ -144,6 +150,22 @@ async fn writes_cross_the_network() {
     assert_eq!(client.vote_of(transaction).await.unwrap(), Vote::Decided(Outcome::Aborted));
     client.keep_alive(vec![transaction, TransactionId(78)]).await.unwrap();
     worker.assert_last(&vec![transaction, TransactionId(78)]);
+
+    let key = AdvisoryKey::One(i64::MIN);
+    assert!(client.advisory_lock(key, LockMode::Share, wait).await.unwrap());
+    worker.assert_last(&(key, LockMode::Share, wait));
+    client.advisory_unlock(9, key, Some(LockMode::Share)).await.unwrap();
+    worker.assert_last(&(9, key, Some(LockMode::Share)));
+    client.keep_sessions(vec![9, 10]).await.unwrap();
+    worker.assert_last(&vec![9, 10]);
+    client.end_session(9).await.unwrap();
+    worker.assert_last(&9);
+    assert_eq!(client.lock_waits().await.unwrap(), vec![lock_waiter()]);
+    assert_eq!(client.held_locks().await.unwrap()[0].mode, LockMode::Exclusive);
+    client.end_wait(7, EndOfWait::Deadlock("x".to_owned())).await.unwrap();
+    worker.assert_last(&(7, EndOfWait::Deadlock("x".to_owned())));
+    client.cancel_waits(8).await.unwrap();
+    worker.assert_last(&8);
 
     let change = IndexFeedChange { partition: PARTITION, at: Timestamp(6), key: Bytes::from_static(b"k"), value: None };
     let source = (WorkerId(1), GroupId(2));

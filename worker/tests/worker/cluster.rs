@@ -234,7 +234,7 @@ impl Cluster {
     pub(crate) async fn put(&self, table: &TestTable, id: i64, row: Option<Bytes>, precondition: Precondition) -> CommitResponse {
         let (worker, _) = self.route(table, id);
         let writes = vec![self.write(table, id, row, precondition)];
-        worker.commit(CommitRequest { catalog_version: self.version(), transaction: None, writes, wait: LockWait::Forever }).await.unwrap()
+        worker.commit(CommitRequest { catalog_version: self.version(), transaction: None, writes, wait: LockWait::FOREVER }).await.unwrap()
     }
 
     /// Inserts a row by itself.

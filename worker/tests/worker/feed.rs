@@ -80,7 +80,7 @@ async fn transactions_are_fed_when_they_are_decided() {
     });
     let part = |id: i64, n: i32| vec![cluster.write(&table, id, Some(row(id, Some(n), "")), Precondition::None)];
     let version = cluster.version();
-    let write = |transaction, partitions| WriteRequest { catalog_version: version, transaction, partitions, wait: LockWait::Forever };
+    let write = |transaction, partitions| WriteRequest { catalog_version: version, transaction, partitions, wait: LockWait::FOREVER };
     first.write(write(open, part(1, 10))).await.unwrap();
     first.write(write(open, part(1, 20))).await.unwrap();
     first.write(write(aborted, part(2, 10))).await.unwrap();
@@ -96,7 +96,7 @@ async fn transactions_are_fed_when_they_are_decided() {
             transaction: open,
             participants: vec![WorkerId(1), WorkerId(2)],
             writes: part(id, 30),
-            wait: LockWait::Forever,
+            wait: LockWait::FOREVER,
         };
         let PrepareResponse::Voted(vote) = worker.prepare(request).await.unwrap() else { panic!("refused") };
         at = at.max(vote);
