@@ -19,6 +19,7 @@ mod copy_target;
 pub mod explain;
 pub mod insert;
 pub mod lock_rows;
+pub mod lock_table;
 pub mod locking;
 pub mod point;
 pub mod query;

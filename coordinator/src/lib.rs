@@ -18,6 +18,7 @@ pub mod result;
 pub mod row_expression;
 pub mod schema_view;
 pub mod session;
+pub mod session_locks;
 pub mod settings;
 pub mod system_views;
 pub mod target_table;

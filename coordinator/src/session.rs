@@ -12,12 +12,14 @@ use common::ids::Timestamp;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
 use functions::context::SessionSettings;
+use sql::bound::BoundStatement;
 use sql::parse::ParsedStatement;
 
 use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::execute::transaction_control;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
+use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
 use crate::transaction::TransactionBlock;
 
@@ -32,6 +34,8 @@ pub struct Session {
     /// SQL PREPARE and the protocol's Parse share one name space, as in PostgreSQL.
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub transaction: TransactionBlock,
+    /// Its advisory locks.
+    pub locks: Arc<SessionLocks>,
     /// The newest commit of this session: what `index_freshness = 'session'` must see.
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
@@ -42,6 +46,7 @@ impl Session {
     /// A session for a client that was admitted.
     pub fn new(coordinator: Arc<Coordinator>, connected: Arc<ConnectedSession>, settings: Settings) -> Self {
         Self {
+            locks: SessionLocks::new(&coordinator, connected.pid),
             coordinator,
             connected,
             settings,
@@ -73,7 +78,20 @@ impl Session {
         if result.is_err() {
             self.transaction.statement_failed();
         }
+        if matches!(current.bound.statement, BoundStatement::Utility(_)) {
+            self.end_transaction_locks().await;
+        }
         result
+    }
+
+    /// Lets go of the advisory locks of a transaction that has ended.
+    pub async fn end_transaction_locks(&mut self) {
+        if !self.transaction.is_open()
+            && let Err(error) = self.locks.end_transaction().await
+        {
+            tracing::warn!(%error, "advisory locks of a transaction stay until the session ends");
+        }
+        self.notices.extend(self.locks.take_warnings());
     }
 
     /// 25P02 for anything but the end of a block that has failed.
