@@ -62,6 +62,7 @@ impl LiftedFunction {
         let name = crate::registry::unique_name(definition, &arg_types, result);
         let signature = match definition.body {
             // DataFusion does not ask asynchronous functions how to coerce.
+            Body::Ask if arg_types.is_empty() => Signature::nullary(definition.volatility),
             Body::Wait(_) | Body::Ask => Signature::any(arg_types.len(), definition.volatility),
             _ => Signature::user_defined(definition.volatility),
         };

@@ -51,7 +51,10 @@ impl Core {
         let before = self.writers.next_number();
         let mut held = Held::new(&self.locks, owner);
         let locked = unless_aborted(&participant, async {
-            held.take(LockKey::Table(request.relation), request.mode, request.wait).await?;
+            let key = LockKey::Table(request.relation);
+            if request.wait.limit != WaitLimit::No || !self.take_now(&mut held, &key, request.mode).await? {
+                held.take(key, request.mode, request.wait).await?;
+            }
             if request.mode.conflicts().contains(LockMode::RowExclusive) {
                 self.wait_for_writers(owner, before, request).await?;
             }
@@ -64,7 +67,7 @@ impl Core {
     }
 
     /// Waits until nobody else writes the table who began before it was announced.
-    async fn wait_for_writers(&self, owner: Owner, before: u64, request: LockTableRequest) -> Result<()> {
+    async fn wait_for_writers(self: &Arc<Self>, owner: Owner, before: u64, request: LockTableRequest) -> Result<()> {
         let mut wait = None;
         let limit = match request.wait.limit {
             WaitLimit::Millis(limit) => Some(Instant::now() + Duration::from_millis(u64::from(limit))),
@@ -79,6 +82,9 @@ impl Core {
                 return Ok(());
             }
             if matches!(request.wait.limit, WaitLimit::No | WaitLimit::Skip) {
+                if self.await_outcomes(present.into_iter()).await? {
+                    continue;
+                }
                 return Err(WorkerError::LockNotAvailable(LockTarget::Table(request.relation)));
             }
             let target = LockTarget::Table(request.relation);

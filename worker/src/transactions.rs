@@ -31,6 +31,8 @@ const VOTE_PATIENCE: Duration = Duration::from_secs(3);
 const VOTE_WAIT: Duration = Duration::from_secs(5);
 /// How long a reader waits for an outcome altogether.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+/// How often a lock that is not waited for is tried again after the outcome of one that had it.
+const OUTCOMES_MAX: u32 = 5;
 /// Between two rounds of asking.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -70,20 +72,49 @@ impl Core {
         self.enter_table(request.relation, LockMode::RowShare, held, request.wait).await?;
         if request.wait.limit == WaitLimit::Skip {
             let mut left = request.rows_max.unwrap_or(u32::MAX);
-            let take = |key| {
-                let is_locked = left > 0 && held.take_free(&key_of(key), request.mode);
-                left -= u32::from(is_locked);
-                is_locked
-            };
-            return Ok(request.keys.iter().map(take).collect());
+            let mut is_locked = vec![false; request.keys.len()];
+            for (key, is_locked) in request.keys.iter().zip(&mut is_locked) {
+                *is_locked = left > 0 && self.take_now(held, &key_of(key), request.mode).await?;
+                left -= u32::from(*is_locked);
+            }
+            return Ok(is_locked);
         }
         let mut keys: Vec<_> = request.keys.iter().map(key_of).collect();
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
+            if request.wait.limit == WaitLimit::No && self.take_now(held, &key, request.mode).await? {
+                continue;
+            }
             held.take(key, request.mode, request.wait).await?;
         }
         Ok(vec![true; request.keys.len()])
+    }
+
+    /// Takes a lock without waiting for its holder; but one that has voted to commit may have committed already, for all that its client knows, and
+    /// its outcome is on the way.
+    pub(crate) async fn take_now(self: &Arc<Self>, held: &mut Held, key: &LockKey, mode: LockMode) -> Result<bool> {
+        for _ in 0..OUTCOMES_MAX {
+            if held.take_free(key, mode) {
+                return Ok(true);
+            }
+            let holders = self.locks.holders(key).into_iter().map(|(owner, _)| owner);
+            if !self.await_outcomes(holders).await? {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits for the outcomes of those that have voted; tells whether there was one.
+    pub(crate) async fn await_outcomes(self: &Arc<Self>, owners: impl Iterator<Item = Owner>) -> Result<bool> {
+        let ids = owners.filter_map(|owner| if let Owner::Transaction(id) = owner { Some(id) } else { None });
+        let has_voted = |id: &TransactionId| self.participants.get(*id).is_some_and(|p| !matches!(p.phase(), Phase::Open));
+        let voted: Vec<TransactionId> = ids.filter(has_voted).collect();
+        for id in &voted {
+            self.resolve(*id).await?;
+        }
+        Ok(!voted.is_empty())
     }
 
     /// See [`rpc::worker_api::WorkerApi::write`].
