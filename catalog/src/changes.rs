@@ -1,11 +1,12 @@
 //! What a proposal consists of. A list of changes takes effect as a whole, as one new version.
 
+use crate::shadow::Step;
 use bytes::Bytes;
-use common::ids::{Oid, RelationId};
+use common::ids::{Oid, RelationId, TransactionId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Table, Worker};
+use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, View, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ pub enum Change {
     CreateTable(Table),
     /// A new definition of a table that exists.
     AlterTable(Table),
-    /// The table, its indexes, and their key spaces.
+    /// The table, its indexes and their key spaces, and the sequences that go with its columns.
     DropTable(Oid),
     /// The table gets to know it by this change too.
     CreateIndex(Index),
@@ -24,15 +25,32 @@ pub enum Change {
     DropIndex(Oid),
     /// How a relation is cut and who owns the parts: of a new relation, or in place of the former map.
     PutPartitionMap(PartitionMap),
+    /// All epochs of a relation rise: what was planned before is refused.
+    RaiseEpochs(RelationId),
     /// A key space that nothing names any more.
     DropStorage(RelationId),
     PutWorker(Worker),
+    /// A new sequence, or a new definition of one that exists.
+    PutSequence(Sequence),
+    DropSequence(Oid),
+    /// A new view, or a new definition of one that exists.
+    PutView(View),
+    DropView(Oid),
+    /// A new name of a schema.
+    RenameSchema(Oid, String),
+    /// What a transaction that changes the schema does with the catalog ([`crate::shadow`]).
+    OfTransaction(TransactionId, Step),
 }
 
 impl Change {
     /// Whether plans depend on it; the coming and going of workers does not stop a schema change.
     pub(crate) fn is_schema_change(&self) -> bool {
-        !matches!(self, Self::PutWorker(_))
+        !matches!(self, Self::PutWorker(_) | Self::OfTransaction(_, Step::Prepare { .. }))
+    }
+
+    /// Whether it ends what [`Change::Prepare`] began.
+    pub(crate) fn ends_preparation(&self) -> bool {
+        matches!(self, Self::OfTransaction(_, Step::Finish | Step::Discard))
     }
 }
 

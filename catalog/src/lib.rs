@@ -8,6 +8,8 @@
 //! - [`service`]: [`service::CatalogService`], what a catalog node does: propose, watch, hand out timestamps and ids, register workers.
 //! - [`oracle`]: the timestamp oracle.
 //! - [`client`]: [`client::CatalogCache`], the newest state at any other node.
+//! - [`sequences`]: the values of sequences.
+//! - [`shadow`]: schema changes of transactions that have not committed.
 //! - [`placement`]: partition maps for new relations.
 //!
 //! Invariant: a state never changes; a change makes a new one with the next version. Readers hold a snapshot by `Arc` and take no lock.
@@ -18,6 +20,8 @@ pub mod error;
 pub mod objects;
 pub mod oracle;
 pub mod placement;
+pub mod sequences;
 pub mod service;
+pub mod shadow;
 pub mod state;
 pub mod store;

@@ -32,6 +32,81 @@ pub struct Column {
     pub dropped: bool,
     /// The hidden row id of a table without a primary key: in the row, but in no `*` and under no name.
     pub hidden: bool,
+    /// Whether the column's value is made for it.
+    #[serde(default)]
+    pub generated: Option<Generated>,
+}
+
+/// How a column's value is made when none is given, or always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Generated {
+    /// From the row's other columns, by the expression in [`Column::default`].
+    Stored,
+    /// By a sequence of its own, which [`Column::default`] asks; a value may be given in its place only by OVERRIDING SYSTEM VALUE.
+    IdentityAlways,
+    /// By a sequence of its own, unless a value is given.
+    IdentityByDefault,
+}
+
+impl Generated {
+    /// Whether it is an identity column.
+    pub fn is_identity(self) -> bool {
+        matches!(self, Self::IdentityAlways | Self::IdentityByDefault)
+    }
+}
+
+/// Where a sequence stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SequencePosition {
+    pub last: i64,
+    /// Whether `last` was handed out: otherwise it comes next.
+    pub is_called: bool,
+}
+
+/// When a sequence was begun (again), and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SequenceRestart {
+    pub generation: u64,
+    pub position: SequencePosition,
+}
+
+/// The column that a sequence goes with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SequenceOwner {
+    pub table: Oid,
+    pub attnum: i16,
+    /// Whether it is the sequence of an identity column, which has no life of its own.
+    pub is_identity: bool,
+}
+
+/// A sequence. Where it stands is not here: see [`crate::sequences`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sequence {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    /// smallint, integer or bigint.
+    pub ty: SqlType,
+    pub start: i64,
+    pub increment: i64,
+    pub min: i64,
+    pub max: i64,
+    pub cache: i64,
+    pub cycle: bool,
+    pub owner: Option<SequenceOwner>,
+    /// Rises with each change that values in hand must not outlive.
+    pub generation: u64,
+    pub restart: SequenceRestart,
+}
+
+impl Sequence {
+    /// The sequence begun again at a position.
+    #[must_use]
+    pub fn restarted(mut self, position: SequencePosition) -> Self {
+        self.generation += 1;
+        self.restart = SequenceRestart { generation: self.generation, position };
+        self
+    }
 }
 
 /// How a relation is cut.
@@ -74,6 +149,43 @@ pub struct Check {
     pub name: String,
     /// SQL text of the condition.
     pub expression: String,
+}
+
+/// A relation that a view reads, as it was when the view was made: names inside of the view stay what they were.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ViewUse {
+    pub relation: Oid,
+    pub name: String,
+    /// Number and name of each column.
+    pub columns: Vec<(i16, String)>,
+    /// The columns that the view needs.
+    pub needed: Vec<i16>,
+}
+
+/// What a view shows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ViewQuery {
+    /// SQL text in which each relation is named by [`relation_reference`].
+    pub text: String,
+    pub uses: Vec<ViewUse>,
+}
+
+/// A view.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct View {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    /// Name and type of each column.
+    pub columns: Vec<(String, SqlType)>,
+    pub query: ViewQuery,
+    /// Storage parameters as given, such as security_barrier.
+    pub options: Vec<(String, String)>,
+}
+
+/// How the text of a view names a relation: an identifier that no user can write.
+pub fn relation_reference(relation: Oid) -> String {
+    format!("\u{1}{relation}")
 }
 
 /// A PRIMARY KEY or UNIQUE constraint.

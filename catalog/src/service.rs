@@ -12,18 +12,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::clock::Clock;
 use common::error::Report;
-use common::ids::{CatalogVersion, FIRST_USER_OID, Timestamp, WorkerId};
+use common::ids::{CatalogVersion, FIRST_USER_OID, Oid, Timestamp, WorkerId};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use rpc::catalog_api::{CatalogApi, RegisterRequest, StateStream};
+use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceAnswer, SequenceCall, StateStream};
 use rpc::worker_api::Answer;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
 use crate::changes::{self, Change};
 use crate::error::CatalogError;
-use crate::objects::{Worker, WorkerState};
+use crate::objects::{Sequence, SequencePosition, Worker, WorkerState};
 use crate::oracle::Oracle;
+use crate::sequences::{self, Stand};
 use crate::state::CatalogState;
 use crate::store::Store;
 
@@ -52,6 +53,8 @@ pub struct CatalogService {
     published: watch::Sender<Bytes>,
     proposals: Mutex<()>,
     ids: Mutex<Ids>,
+    /// Where the sequences stand that were asked since the start.
+    stands: Mutex<HashMap<Oid, Stand>>,
     heard: Mutex<HashMap<WorkerId, Duration>>,
     snapshots: Mutex<HashMap<String, (Timestamp, Duration)>>,
 }
@@ -72,6 +75,7 @@ impl CatalogService {
             published,
             proposals: Mutex::default(),
             ids: Mutex::new(Ids { next, mark: next }),
+            stands: Mutex::default(),
             heard: Mutex::default(),
             snapshots: Mutex::default(),
         }))
@@ -118,6 +122,61 @@ impl CatalogService {
         }
         ids.next = next;
         Ok(first)
+    }
+
+    /// The stand of a sequence, in memory from now on.
+    fn stand(&self, stands: &mut HashMap<Oid, Stand>, sequence: &Sequence) -> Result<Stand, CatalogError> {
+        let stand = match stands.get(&sequence.oid) {
+            Some(stand) => *stand,
+            None => self.store.stand(sequence.oid)?.unwrap_or_else(|| Stand::first(sequence)),
+        };
+        let stand = stand.brought_up_to(sequence);
+        stands.insert(sequence.oid, stand);
+        Ok(stand)
+    }
+
+    fn sequence_call(&self, oid: Oid, call: &SequenceCall) -> Result<SequenceAnswer, Report> {
+        if let SequenceCall::Set { value, is_called } = call {
+            let known = self.state().sequence(oid).ok_or_else(|| sequences::missing(oid))?;
+            sequences::set(&known, *value, *is_called)?;
+            self.change(|state| {
+                let sequence = state.sequence(oid).ok_or(CatalogError::MissingObject(oid))?;
+                let position = SequencePosition { last: *value, is_called: *is_called };
+                Ok(vec![Change::PutSequence(Sequence::clone(&sequence).restarted(position))])
+            })?;
+        }
+        // The state is read under the lock, so that no stand goes back to an older generation.
+        let mut stands = self.stands.lock();
+        let state = self.state();
+        let sequence = state.sequence(oid).ok_or_else(|| sequences::missing(oid))?;
+        let stand = self.stand(&mut stands, &sequence)?;
+        let SequencePosition { last, is_called } = stand.position;
+        let answer = SequenceAnswer {
+            version: state.version(),
+            generation: sequence.generation,
+            value: last,
+            is_called,
+            count: 0,
+            increment: sequence.increment,
+        };
+        match call {
+            SequenceCall::Set { .. } | SequenceCall::Read => Ok(answer),
+            SequenceCall::Take(count) => {
+                let (run, stand) = sequences::take(&sequence, stand, *count)?;
+                self.store.set_stand(oid, stand)?;
+                stands.insert(oid, stand);
+                Ok(SequenceAnswer { value: run.first, is_called: true, count: run.count, ..answer })
+            }
+            SequenceCall::GiveBack { generation, end, last: back } => {
+                if *generation != sequence.generation || !is_called || last != *end {
+                    return Ok(answer);
+                }
+                let stand = Stand { position: SequencePosition { last: *back, is_called: true }, ..stand };
+                self.store.set_stand(oid, stand)?;
+                stands.insert(oid, stand);
+                Ok(SequenceAnswer { value: *back, ..answer })
+            }
+        }
     }
 
     fn register_worker(&self, request: RegisterRequest) -> Result<WorkerId, CatalogError> {
@@ -196,7 +255,8 @@ impl CatalogApi for CatalogService {
     async fn propose(&self, base: CatalogVersion, changes: Bytes) -> Answer<CatalogVersion> {
         let changes = changes::deserialize(&changes)?;
         Ok(self.change(|current| {
-            if base < current.schema_version() {
+            let must_wait = current.is_preparing() && changes.iter().any(|change| change.is_schema_change() && !change.ends_preparation());
+            if base < current.schema_version() || must_wait {
                 return Err(CatalogError::Stale { proposed_on: base, current: current.version() });
             }
             Ok(changes)
@@ -213,6 +273,10 @@ impl CatalogApi for CatalogService {
 
     async fn allocate_ids(&self, count: u32) -> Answer<u64> {
         Ok(self.take_ids(count)?)
+    }
+
+    async fn sequence(&self, sequence: Oid, call: SequenceCall) -> Answer<SequenceAnswer> {
+        self.sequence_call(sequence, &call)
     }
 
     async fn register(&self, request: RegisterRequest) -> Answer<WorkerId> {

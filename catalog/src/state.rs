@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::ids::{CatalogVersion, Oid, RelationId, WorkerId};
+use common::ids::{CatalogVersion, Oid, RelationId, TransactionId, WorkerId};
 use partition::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Table, Worker, WorkerState};
+use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
+use crate::shadow::{self, Shadow};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
 pub const PUBLIC_SCHEMA: Oid = Oid(2200);
@@ -28,15 +29,20 @@ pub(crate) struct Contents {
     pub(crate) indexes: BTreeMap<Oid, Arc<Index>>,
     pub(crate) maps: BTreeMap<RelationId, Arc<PartitionMap>>,
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
+    pub(crate) shadows: BTreeMap<TransactionId, Arc<Shadow>>,
     /// Key spaces that are gone, with the version that dropped them.
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
+    #[serde(default)]
+    pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
+    #[serde(default)]
+    pub(crate) views: BTreeMap<Oid, Arc<View>>,
 }
 
 /// A catalog at one version.
 #[derive(Clone, Debug)]
 pub struct CatalogState {
     contents: Contents,
-    /// Tables and indexes share one name space in each schema.
+    /// Tables, indexes, sequences and views share one name space in each schema.
     relations: HashMap<(Oid, String), Oid>,
     schemas_by_name: HashMap<String, Oid>,
     bounds: HashMap<RelationId, Arc<Bounds>>,
@@ -62,6 +68,12 @@ impl CatalogState {
         for index in contents.indexes.values() {
             relations.insert((index.schema, index.name.clone()), index.oid);
             tables_by_storage.insert(index.storage, index.table);
+        }
+        for sequence in contents.sequences.values() {
+            relations.insert((sequence.schema, sequence.name.clone()), sequence.oid);
+        }
+        for view in contents.views.values() {
+            relations.insert((view.schema, view.name.clone()), view.oid);
         }
         let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
         let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
@@ -142,7 +154,47 @@ impl CatalogState {
         table.indexes.iter().filter_map(|oid| self.contents.indexes.get(oid))
     }
 
-    /// The oid of a table or index.
+    /// A sequence by oid.
+    pub fn sequence(&self, oid: Oid) -> Option<Arc<Sequence>> {
+        self.contents.sequences.get(&oid).cloned()
+    }
+
+    /// A sequence by schema and name.
+    pub fn sequence_named(&self, schema: &str, name: &str) -> Option<Arc<Sequence>> {
+        self.sequence(self.relation_named(schema, name)?)
+    }
+
+    /// All sequences, by oid.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.contents.sequences.values()
+    }
+
+    /// The sequences that go with a table.
+    pub fn sequences_of(&self, table: Oid) -> impl Iterator<Item = &Arc<Sequence>> {
+        self.sequences().filter(move |s| s.owner.is_some_and(|o| o.table == table))
+    }
+
+    /// A view by oid.
+    pub fn view(&self, oid: Oid) -> Option<Arc<View>> {
+        self.contents.views.get(&oid).cloned()
+    }
+
+    /// A view by schema and name.
+    pub fn view_named(&self, schema: &str, name: &str) -> Option<Arc<View>> {
+        self.view(self.relation_named(schema, name)?)
+    }
+
+    /// All views, by oid.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.contents.views.values()
+    }
+
+    /// The views that read a relation, by oid.
+    pub fn views_of(&self, relation: Oid) -> impl Iterator<Item = &Arc<View>> {
+        self.views().filter(move |v| v.query.uses.iter().any(|u| u.relation == relation))
+    }
+
+    /// The oid of a table, index, sequence or view.
     pub fn relation_named(&self, schema: &str, name: &str) -> Option<Oid> {
         let schema = *self.schemas_by_name.get(schema)?;
         self.relations.get(&(schema, name.to_owned())).copied()
@@ -192,12 +244,9 @@ impl CatalogState {
     pub fn apply(&self, changes: &[Change]) -> Result<Self, CatalogError> {
         let mut next = self.contents.clone();
         next.version.0 += 1;
-        let mut names = self.relations.clone();
-        for change in changes {
-            apply_one(&mut next, &mut names, change)?;
-            if change.is_schema_change() {
-                next.schema_version = next.version;
-            }
+        apply_all(&mut next, changes)?;
+        if changes.iter().any(Change::is_schema_change) {
+            next.schema_version = next.version;
         }
         while next.dropped.len() > DROPPED_MAX {
             next.dropped.pop_first();
@@ -218,6 +267,21 @@ fn bounds_of(map: &PartitionMap) -> Bounds {
 
 type Names = HashMap<(Oid, String), Oid>;
 
+/// Makes changes one after another; when one cannot be made, `next` is worth nothing any more.
+pub(crate) fn apply_all(next: &mut Contents, changes: &[Change]) -> Result<(), CatalogError> {
+    let mut names = names_of(next);
+    changes.iter().try_for_each(|change| apply_one(next, &mut names, change))
+}
+
+/// Who has which name.
+fn names_of(contents: &Contents) -> Names {
+    let tables = contents.tables.values().map(|t| ((t.schema, t.name.clone()), t.oid));
+    let indexes = contents.indexes.values().map(|i| ((i.schema, i.name.clone()), i.oid));
+    let sequences = contents.sequences.values().map(|s| ((s.schema, s.name.clone()), s.oid));
+    let views = contents.views.values().map(|v| ((v.schema, v.name.clone()), v.oid));
+    tables.chain(indexes).chain(sequences).chain(views).collect()
+}
+
 fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<(), CatalogError> {
     match names.insert((schema, name.to_owned()), oid) {
         Some(other) if other != oid => Err(CatalogError::DuplicateRelation(name.to_owned())),
@@ -234,7 +298,10 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             next.schemas.insert(schema.oid, Arc::new(schema.clone()));
         }
         Change::DropSchema(oid) => {
-            let in_use = next.tables.values().any(|t| t.schema == *oid) || next.indexes.values().any(|i| i.schema == *oid);
+            let in_use = next.tables.values().any(|t| t.schema == *oid)
+                || next.indexes.values().any(|i| i.schema == *oid)
+                || next.sequences.values().any(|s| s.schema == *oid)
+                || next.views.values().any(|v| v.schema == *oid);
             let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             if in_use {
                 return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
@@ -245,15 +312,7 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             claim_name(names, table.schema, &table.name, table.oid)?;
             next.tables.insert(table.oid, Arc::new(table.clone()));
         }
-        Change::AlterTable(table) => {
-            let old = next.tables.get(&table.oid).cloned().ok_or(CatalogError::MissingObject(table.oid))?;
-            names.remove(&(old.schema, old.name.clone()));
-            claim_name(names, table.schema, &table.name, table.oid)?;
-            if old.storage != table.storage {
-                drop_storage(next, old.storage);
-            }
-            next.tables.insert(table.oid, Arc::new(table.clone()));
-        }
+        Change::AlterTable(table) => alter_table(next, names, table)?,
         Change::DropTable(oid) => drop_table(next, names, *oid)?,
         Change::CreateIndex(index) => {
             claim_name(names, index.schema, &index.name, index.oid)?;
@@ -277,7 +336,24 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
         Change::PutPartitionMap(map) => {
             next.maps.insert(map.relation, Arc::new(map.clone()));
         }
+        Change::RaiseEpochs(relation) => {
+            if let Some(map) = next.maps.get_mut(relation) {
+                Arc::make_mut(map).partitions.iter_mut().for_each(|partition| partition.epoch.0 += 1);
+            }
+        }
+        Change::OfTransaction(transaction, step) => shadow::take_step(next, *transaction, step)?,
         Change::DropStorage(relation) => drop_storage(next, *relation),
+        Change::PutSequence(sequence) => put_sequence(next, names, sequence)?,
+        Change::DropSequence(oid) => {
+            let old = next.sequences.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+        }
+        Change::PutView(view) => put_view(next, names, view)?,
+        Change::DropView(oid) => {
+            let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+            names.remove(&(old.schema, old.name.clone()));
+        }
+        Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
@@ -285,11 +361,53 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
     Ok(())
 }
 
+fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<(), CatalogError> {
+    let old = next.tables.get(&table.oid).cloned().ok_or(CatalogError::MissingObject(table.oid))?;
+    names.remove(&(old.schema, old.name.clone()));
+    claim_name(names, table.schema, &table.name, table.oid)?;
+    if old.storage != table.storage {
+        drop_storage(next, old.storage);
+    }
+    // Which indexes it has is for the changes of indexes to say.
+    next.tables.insert(table.oid, Arc::new(Table { indexes: old.indexes.clone(), ..table.clone() }));
+    Ok(())
+}
+
+fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> Result<(), CatalogError> {
+    require(next.schemas.contains_key(&sequence.schema), sequence.schema)?;
+    if let Some(old) = next.sequences.get(&sequence.oid) {
+        names.remove(&(old.schema, old.name.clone()));
+    }
+    claim_name(names, sequence.schema, &sequence.name, sequence.oid)?;
+    next.sequences.insert(sequence.oid, Arc::new(sequence.clone()));
+    Ok(())
+}
+
+fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {
+    require(next.schemas.contains_key(&view.schema), view.schema)?;
+    if let Some(old) = next.views.get(&view.oid) {
+        names.remove(&(old.schema, old.name.clone()));
+    }
+    claim_name(names, view.schema, &view.name, view.oid)?;
+    next.views.insert(view.oid, Arc::new(view.clone()));
+    Ok(())
+}
+
+fn rename_schema(next: &mut Contents, oid: Oid, name: &str) -> Result<(), CatalogError> {
+    if next.schemas.values().any(|s| s.name == name && s.oid != oid) {
+        return Err(CatalogError::DuplicateSchema(name.to_owned()));
+    }
+    let old = next.schemas.get(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    let renamed = Schema { name: name.to_owned(), ..Schema::clone(old) };
+    next.schemas.insert(oid, Arc::new(renamed));
+    Ok(())
+}
+
 fn require(there: bool, oid: Oid) -> Result<(), CatalogError> {
     if there { Ok(()) } else { Err(CatalogError::MissingObject(oid)) }
 }
 
-fn drop_storage(next: &mut Contents, relation: RelationId) {
+pub(crate) fn drop_storage(next: &mut Contents, relation: RelationId) {
     next.maps.remove(&relation);
     next.dropped.insert(relation, next.version);
 }
@@ -299,6 +417,11 @@ fn drop_table(next: &mut Contents, names: &mut Names, oid: Oid) -> Result<(), Ca
     for index in &table.indexes {
         drop_index(next, names, *index)?;
     }
+    let owned = |s: &Arc<Sequence>| s.owner.is_some_and(|o| o.table == oid);
+    for sequence in next.sequences.values().filter(|s| owned(s)) {
+        names.remove(&(sequence.schema, sequence.name.clone()));
+    }
+    next.sequences.retain(|_, s| !owned(s));
     next.tables.remove(&oid);
     names.remove(&(table.schema, table.name.clone()));
     drop_storage(next, table.storage);

@@ -4,20 +4,23 @@
 //! | --- | --- | --- |
 //! | `objects` | kind and id, as `table/16384` | the object (MessagePack) |
 //! | `counters` | name | u64 |
+//! | `stands` | oid of a sequence | where it stands (MessagePack) |
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::ids::CatalogVersion;
+use common::ids::{CatalogVersion, Oid, TransactionId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::CatalogError;
+use crate::sequences::Stand;
 use crate::state::{CatalogState, Contents};
 
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+const STANDS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("stands");
 const FILE: &str = "catalog.redb";
 /// The catalog is small: its pages need little memory.
 const CACHE_BYTES: usize = 8 << 20;
@@ -40,6 +43,7 @@ impl Store {
         let begun = store.database.begin_write().map_err(|e| store.failed(&e))?;
         begun.open_table(OBJECTS).map_err(|e| store.failed(&e))?;
         begun.open_table(COUNTERS).map_err(|e| store.failed(&e))?;
+        begun.open_table(STANDS).map_err(|e| store.failed(&e))?;
         begun.commit().map_err(|e| store.failed(&e))?;
         // redb does not sync the directory of a new file.
         std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(|e| failed(e.to_string()))?;
@@ -88,6 +92,10 @@ impl Store {
                     None => objects.remove(key.as_str()).map_err(|e| self.failed(&e))?,
                 };
             }
+            let mut stands = begun.open_table(STANDS).map_err(|e| self.failed(&e))?;
+            for oid in from.contents().sequences.keys().filter(|oid| !to.contents().sequences.contains_key(oid)) {
+                stands.remove(oid.0).map_err(|e| self.failed(&e))?;
+            }
             let mut counters = begun.open_table(COUNTERS).map_err(|e| self.failed(&e))?;
             counters.insert("version", to.version().0).map_err(|e| self.failed(&e))?;
             counters.insert("schema_version", to.schema_version().0).map_err(|e| self.failed(&e))?;
@@ -104,6 +112,20 @@ impl Store {
     fn set_counter(&self, name: &str, value: u64) -> Result<(), CatalogError> {
         let begun = self.database.begin_write().map_err(|e| self.failed(&e))?;
         begun.open_table(COUNTERS).map_err(|e| self.failed(&e))?.insert(name, value).map_err(|e| self.failed(&e))?;
+        begun.commit().map_err(|e| self.failed(&e))
+    }
+
+    /// Where a sequence stands; `None` for one that was never asked.
+    pub(crate) fn stand(&self, sequence: Oid) -> Result<Option<Stand>, CatalogError> {
+        let read = self.database.begin_read().map_err(|e| self.failed(&e))?;
+        let stands = read.open_table(STANDS).map_err(|e| self.failed(&e))?;
+        let found = stands.get(sequence.0).map_err(|e| self.failed(&e))?;
+        found.map(|value| unpack(value.value())).transpose()
+    }
+
+    pub(crate) fn set_stand(&self, sequence: Oid, stand: Stand) -> Result<(), CatalogError> {
+        let begun = self.database.begin_write().map_err(|e| self.failed(&e))?;
+        begun.open_table(STANDS).map_err(|e| self.failed(&e))?.insert(sequence.0, pack(&stand).as_slice()).map_err(|e| self.failed(&e))?;
         begun.commit().map_err(|e| self.failed(&e))
     }
 
@@ -154,6 +176,19 @@ fn load_object(contents: &mut Contents, key: &str, value: &[u8]) -> Result<(), C
             let worker: Arc<crate::objects::Worker> = unpack(value)?;
             contents.workers.insert(worker.id, worker);
         }
+        "sequence" => {
+            let sequence: Arc<crate::objects::Sequence> = unpack(value)?;
+            contents.sequences.insert(sequence.oid, sequence);
+        }
+        "shadow" => {
+            let id = key.split_once('/').and_then(|(_, id)| id.parse().ok()).map(TransactionId);
+            let id = id.ok_or_else(|| CatalogError::Storage { path: key.to_owned(), message: "no transaction id".to_owned() })?;
+            contents.shadows.insert(id, unpack(value)?);
+        }
+        "view" => {
+            let view: Arc<crate::objects::View> = unpack(value)?;
+            contents.views.insert(view.oid, view);
+        }
         "dropped" => {
             let (relation, version) = unpack(value)?;
             contents.dropped.insert(relation, version);
@@ -191,7 +226,7 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
             of($kind, |k| from.$field.get(k), from.$field.keys(), to.$field.iter(), |k| to.$field.contains_key(k), &mut out);
         )*};
     }
-    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers);
+    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences, "view" views);
     for (relation, version) in &to.dropped {
         if !from.dropped.contains_key(relation) {
             out.push((format!("dropped/{relation}"), Some(pack(&(relation, version)))));
@@ -205,8 +240,6 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
 
 #[cfg(test)]
 mod tests {
-    use common::ids::Oid;
-
     use super::*;
     use crate::changes::Change;
     use crate::objects::Schema;

@@ -9,7 +9,7 @@ use catalog::client::CatalogCache;
 use catalog::state::CatalogState;
 use common::clock::Clock;
 use common::error::Report;
-use common::ids::{CatalogVersion, Timestamp, WorkerId};
+use common::ids::{CatalogVersion, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use parking_lot::Mutex;
 use query::planner::Planner;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::prepared::StatementCache;
 use crate::schema_view::SchemaView;
+use crate::sequences::Sequences;
 use crate::transaction::LiveTransactions;
 
 /// How a coordinator runs.
@@ -112,8 +113,12 @@ pub struct Coordinator {
     pub statements: StatementCache,
     pub transactions: LiveTransactions,
     pub planner: Planner,
+    pub sequences: Sequences,
     /// When it began, in microseconds since 1970 UTC.
     pub started_micros: i64,
+    /// The transactions of this coordinator that have changed the schema and are not ended.
+    pub schema_changes: Mutex<HashSet<TransactionId>>,
+    public: ArcSwap<CatalogState>,
     view: ArcSwap<SchemaView>,
     sessions: Mutex<HashMap<i32, Arc<ConnectedSession>>>,
     /// Session numbers that are reserved for this coordinator.
@@ -131,7 +136,8 @@ impl Coordinator {
         directory: Arc<dyn WorkerDirectory>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, Report> {
-        let view = ArcSwap::from_pointee(SchemaView::new(cache.current()));
+        let public = cache.current().public();
+        let view = ArcSwap::from_pointee(SchemaView::new(Arc::clone(&public)));
         let planner = Planner::new(options.memory_bytes_max)?;
         Ok(Arc::new(Self {
             options,
@@ -143,6 +149,9 @@ impl Coordinator {
             statements: StatementCache::default(),
             transactions: LiveTransactions::default(),
             planner,
+            sequences: Sequences::default(),
+            schema_changes: Mutex::default(),
+            public: ArcSwap::new(public),
             view,
             sessions: Mutex::default(),
             pids: tokio::sync::Mutex::new(0..0),
@@ -150,14 +159,21 @@ impl Coordinator {
         }))
     }
 
-    /// The newest catalog state that this coordinator knows.
+    /// The newest catalog state that this coordinator knows, as everybody sees it.
     pub fn state(&self) -> Arc<CatalogState> {
-        self.cache.current()
+        let current = self.cache.current();
+        let public = self.public.load_full();
+        if public.version() == current.version() {
+            return public;
+        }
+        let public = current.public();
+        self.public.store(Arc::clone(&public));
+        public
     }
 
     /// The binder's view of the newest catalog state, with everything that is computed once for each version.
     pub fn view(&self) -> Arc<SchemaView> {
-        let current = self.cache.current();
+        let current = self.state();
         let view = self.view.load_full();
         if view.state().version() == current.version() {
             return view;

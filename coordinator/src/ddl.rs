@@ -11,7 +11,12 @@
 //! | `create_index` | CREATE INDEX, and building an index over rows |
 //! | `alter_table` | ALTER TABLE |
 //! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
+//! | `own_rows` | rows of tables that the open transaction has made |
 //! | `drop` | DROP, TRUNCATE, and schemas |
+//! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
+//! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `view` | CREATE and DROP VIEW |
+//! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
 use std::sync::Arc;
 
@@ -22,6 +27,7 @@ use common::error::Report;
 use common::ids::CatalogVersion;
 use common::sqlstate::SqlState;
 use functions::context::SessionSettings;
+use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
 use crate::prepared::Prepared;
@@ -33,7 +39,12 @@ mod create_index;
 mod create_table;
 mod definition;
 mod drop;
+mod own_rows;
+mod rename;
 mod rewrite;
+mod sequence;
+mod stored_expression;
+mod view;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -44,6 +55,7 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         tree,
         Statement::CreateTable(_)
             | Statement::CreateIndex(_)
+            | Statement::CreateView(_)
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
@@ -52,20 +64,46 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     if !is_ddl {
         return Ok(None);
     }
-    if session.transaction.is_explicit() {
+    if session.transaction.is_open() {
         if let Statement::Truncate(truncate) = tree {
             return drop::delete_all(session, truncate).await.map(Some);
         }
-        return Err(Report::unsupported("a schema change inside a transaction block"));
+        session.begin_schema_changes().await?;
     }
     let clause = prepared.statement.partitioning.clone();
     Ok(Some(match tree {
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::CreateView(create) => view::create(session, prepared, create).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,
         other => drop::execute(session, other).await?,
     }))
+}
+
+/// Runs a statement about an object that the parser does not know.
+pub(crate) async fn execute_object(session: &mut Session, statement: &ObjectStatement) -> Result<StatementResult, Report> {
+    session.begin_schema_changes().await?;
+    match statement {
+        ObjectStatement::CreateSequence { if_not_exists, name, options, .. } => {
+            sequence::create(session, *if_not_exists, name, options).await
+        }
+        ObjectStatement::AlterSequence { if_exists, name, options } => sequence::alter(session, *if_exists, name, options).await,
+        ObjectStatement::Rename { kind, if_exists, name, to } => {
+            rename::execute(session, *kind, *if_exists, name, &rename::To::Name(folded(to))).await
+        }
+        ObjectStatement::SetSchema { kind, if_exists, name, schema } => {
+            rename::execute(session, *kind, *if_exists, name, &rename::To::Schema(folded(schema))).await
+        }
+        ObjectStatement::OwnerTo { kind, if_exists, name } => rename::execute(session, *kind, *if_exists, name, &rename::To::Owner).await,
+        ObjectStatement::DropIdentity { table, column, if_exists } => {
+            alter_table::drop_generated(session, table, &folded(column), *if_exists, true).await
+        }
+        ObjectStatement::DropExpression { table, column, if_exists } => {
+            alter_table::drop_generated(session, table, &folded(column), *if_exists, false).await
+        }
+        ObjectStatement::Refresh { .. } => Err(Report::unsupported("REFRESH MATERIALIZED VIEW")),
+    }
 }
 
 /// What working out a change looks at.
@@ -76,7 +114,7 @@ struct Surroundings {
 
 impl Surroundings {
     fn of(session: &Session) -> Self {
-        Self { state: session.coordinator.state(), settings: session.expression_settings() }
+        Self { state: session.state(), settings: session.expression_settings() }
     }
 
     /// Schema and name of something new.
@@ -107,6 +145,24 @@ impl Surroundings {
         Ok(match schema {
             Some(schema) => self.state.table_named(&schema, &name),
             None => self.settings.search_path.iter().find_map(|schema| self.state.table_named(schema, &name)),
+        })
+    }
+
+    /// An existing view.
+    fn view(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::View>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.view_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.view_named(schema, &name)),
+        })
+    }
+
+    /// An existing sequence.
+    fn sequence(&self, name: &ObjectName) -> Result<Option<Arc<catalog::objects::Sequence>>, Report> {
+        let (schema, name) = split_name(name)?;
+        Ok(match schema {
+            Some(schema) => self.state.sequence_named(&schema, &name),
+            None => self.settings.search_path.iter().find_map(|schema| self.state.sequence_named(schema, &name)),
         })
     }
 
@@ -141,8 +197,28 @@ fn missing_relation(name: &ObjectName) -> Report {
     Report::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
 }
 
-/// Proposes changes; `None` when the catalog had moved on and the statement must look again.
+/// The notice of IF EXISTS.
+fn skipped_relation(name: &ObjectName) -> Report {
+    Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("relation \"{name}\" does not exist, skipping"))
+}
+
+/// The notice of CASCADE.
+fn cascades_to(dependents: &[String]) -> Report {
+    match dependents {
+        [only] => Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("drop cascades to {only}")),
+        many => {
+            let lines: Vec<String> = many.iter().map(|d| format!("drop cascades to {d}")).collect();
+            Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("drop cascades to {} other objects", many.len()))
+                .with_detail(lines.join("\n"))
+        }
+    }
+}
+
+/// Proposes changes, or adds them to those of the open transaction; `None` when the catalog had moved on and the statement must look again.
 async fn propose(session: &Session, base: CatalogVersion, changes: &[Change]) -> Result<Option<CatalogVersion>, Report> {
+    if let Some(own) = &session.schema_changes {
+        return own.add(base, changes).await;
+    }
     match session.coordinator.propose(base, changes).await {
         Ok(version) => Ok(Some(version)),
         Err(error) if error.retryable => {

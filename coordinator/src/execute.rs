@@ -62,13 +62,26 @@ async fn execute_bound(session: &mut Session, prepared: &Arc<Prepared>, paramete
     {
         return Ok(result);
     }
-    match &prepared.bound.statement {
+    execute_by_plan(session, prepared, &prepared.bound.statement, parameters).await
+}
+
+/// Runs a statement the general way.
+async fn execute_by_plan(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    statement: &BoundStatement,
+    parameters: &[Datum],
+) -> Result<StatementResult, Report> {
+    match statement {
         BoundStatement::Query { query: bound, .. } => query::execute(session, prepared, bound, parameters).await,
         BoundStatement::Insert(bound) => insert::execute(session, prepared, bound, parameters).await,
         BoundStatement::Update(bound) => change::update(session, prepared, bound, parameters).await,
         BoundStatement::Delete(bound) => change::delete(session, prepared, bound, parameters).await,
-        BoundStatement::Explain { analyze, statement, .. } => explain::execute(session, prepared, *analyze, statement, parameters).await,
+        BoundStatement::Explain { analyze, statement, .. } => {
+            Box::pin(explain::execute(session, prepared, *analyze, statement, parameters)).await
+        }
         BoundStatement::Maintenance(tag) => Ok(StatementResult::Command((*tag).to_owned())),
+        BoundStatement::Object(object) => crate::ddl::execute_object(session, object).await,
         BoundStatement::Utility(tree) => utility::execute(session, prepared, tree).await,
         BoundStatement::Empty => Ok(StatementResult::Empty),
     }

@@ -19,7 +19,7 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{ColumnarValue, Expr};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use functions::context::SessionSettings;
+use functions::context::{CatalogExtension, CatalogLookup, SessionSettings};
 
 /// The qualifier of parameters among the columns of the one-row batch.
 const PARAMETERS: &str = "$";
@@ -45,6 +45,11 @@ pub struct RowExpression {
 }
 
 impl RowExpression {
+    /// An expression without columns that may ask the catalog, for use within one statement.
+    pub fn compile_here(expr: &Expr, ty: SqlType, settings: &SessionSettings, lookup: Arc<dyn CatalogLookup>) -> Result<Self, Report> {
+        Self::compiled(expr, &[], &[], ty, &execution_props(settings, Some(lookup)))
+    }
+
     /// Compiles `expr`, whose columns are `<qualifier>.<i>` for the `rows` given, and whose placeholders have the `parameters`' types. `ty` is the
     /// expression's SQL type.
     pub fn compile(
@@ -53,6 +58,16 @@ impl RowExpression {
         parameters: &[SqlType],
         ty: SqlType,
         settings: &SessionSettings,
+    ) -> Result<Self, Report> {
+        Self::compiled(expr, rows, parameters, ty, &execution_props(settings, None))
+    }
+
+    fn compiled(
+        expr: &Expr,
+        rows: &[(&str, &[SqlType])],
+        parameters: &[SqlType],
+        ty: SqlType,
+        props: &ExecutionProps,
     ) -> Result<Self, Report> {
         let resolve = |column: &Column| -> Option<Source> {
             let qualifier = column.relation.as_ref().map(TableReference::table)?;
@@ -92,9 +107,8 @@ impl RowExpression {
             fields.push((column.relation.clone(), Arc::new(field)));
         }
         let schema = DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map_err(|e| query::errors::report(&e))?;
-        let props = execution_props(settings);
         let physical =
-            create_physical_expr(&expr, &schema, &props, &PhysicalPlanningContext::default()).map_err(|e| query::errors::report(&e))?;
+            create_physical_expr(&expr, &schema, props, &PhysicalPlanningContext::default()).map_err(|e| query::errors::report(&e))?;
         let expression = Self { compiled: Compiled::Computed { schema: Arc::clone(schema.inner()), inputs, expr: physical }, ty };
         let is_constant = names.is_empty() && !is_volatile(&expr)?;
         if is_constant {
@@ -164,7 +178,8 @@ fn parameters_as_columns(expr: Expr) -> Result<Expr, Report> {
     rewritten.map(|t| t.data).map_err(|e| query::errors::report(&e))
 }
 
-fn is_volatile(expr: &Expr) -> Result<bool, Report> {
+/// Whether an expression depends on more than its columns and parameters.
+pub(crate) fn is_volatile(expr: &Expr) -> Result<bool, Report> {
     // A stable function depends on the statement's settings, which an expression that outlives the statement must not keep.
     let mut found = false;
     expr.apply(|e| {
@@ -180,8 +195,11 @@ fn is_volatile(expr: &Expr) -> Result<bool, Report> {
     Ok(found)
 }
 
-fn execution_props(settings: &SessionSettings) -> ExecutionProps {
+fn execution_props(settings: &SessionSettings, lookup: Option<Arc<dyn CatalogLookup>>) -> ExecutionProps {
     let mut options = ConfigOptions::new();
     options.extensions.insert(settings.clone());
+    if let Some(lookup) = lookup {
+        options.extensions.insert(CatalogExtension(lookup));
+    }
     ExecutionProps { config_options: Some(Arc::new(options)), ..ExecutionProps::new() }
 }

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use catalog::objects::{Enforcement, Table};
+use arrow::datatypes::{Field, Schema};
+use catalog::objects::{Enforcement, Generated, Table, View};
 use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::Oid;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
 use functions::context::SessionSettings;
 use parking_lot::Mutex;
 use query::table::PartitaTable;
-use sql::schema::{CatalogView, ColumnInfo, RelationInfo, RelationKind, UniqueKey};
+use sql::schema::{CatalogView, ColumnInfo, RelationInfo, RelationKind, UniqueKey, ViewInfo, ViewUse};
 
 use crate::system_views;
 use crate::target_table::TargetTable;
@@ -18,6 +21,7 @@ use crate::target_table::TargetTable;
 /// One catalog state as the coordinator uses it.
 pub struct SchemaView {
     state: Arc<CatalogState>,
+    number: u64,
     relations: Mutex<HashMap<Oid, Arc<RelationInfo>>>,
     system: Mutex<HashMap<(String, String), Arc<RelationInfo>>>,
     targets: Mutex<HashMap<Oid, Arc<TargetTable>>>,
@@ -26,7 +30,17 @@ pub struct SchemaView {
 impl SchemaView {
     /// A view of a state.
     pub fn new(state: Arc<CatalogState>) -> Self {
-        Self { state, relations: Mutex::default(), system: Mutex::default(), targets: Mutex::default() }
+        Self::private(state, 0)
+    }
+
+    /// A view of a state that one session alone sees, with a number of its own.
+    pub fn private(state: Arc<CatalogState>, number: u64) -> Self {
+        Self { state, number, relations: Mutex::default(), system: Mutex::default(), targets: Mutex::default() }
+    }
+
+    /// 0 for what everybody sees; what is bound against another view is of no use to anybody else.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The state.
@@ -55,7 +69,13 @@ impl SchemaView {
             ty: c.ty,
             not_null: c.not_null,
             attnum: c.attnum,
-            default: c.default.clone(),
+            // What is made of the row's other columns is made when the row is written.
+            default: c.default.clone().filter(|_| c.generated != Some(Generated::Stored)),
+            generated: c.generated.map(|generated| match generated {
+                Generated::Stored => sql::schema::Generated::Stored,
+                Generated::IdentityAlways => sql::schema::Generated::IdentityAlways,
+                Generated::IdentityByDefault => sql::schema::Generated::IdentityByDefault,
+            }),
         });
         let unique_keys = table.uniques.iter().map(|u| UniqueKey {
             oid: match u.enforced_by {
@@ -91,6 +111,7 @@ impl SchemaView {
             columns: columns.collect(),
             unique_keys: unique_keys.chain(unique_indexes).collect(),
             checks: table.checks.iter().map(|c| (c.name.clone(), c.expression.clone())).collect(),
+            view: None,
             source: PartitaTable::source(&self.state, table),
         });
         self.relations.lock().insert(table.oid, Arc::clone(&info));
@@ -98,10 +119,40 @@ impl SchemaView {
     }
 }
 
+/// What SQL sees of a view.
+fn view_info(view: &View, schema: &str) -> RelationInfo {
+    let columns: Vec<ColumnInfo> = view
+        .columns
+        .iter()
+        .zip(1..)
+        .map(|((name, ty), attnum)| ColumnInfo { name: name.clone(), ty: *ty, not_null: false, attnum, default: None, generated: None })
+        .collect();
+    let uses = view.query.uses.iter().map(|u| ViewUse { relation: u.relation, name: u.name.clone(), columns: u.columns.clone() });
+    let fields: Vec<Field> = view.columns.iter().map(|(name, ty)| Field::new(name, ty.arrow(), true)).collect();
+    RelationInfo {
+        oid: view.oid,
+        schema: schema.to_owned(),
+        name: view.name.clone(),
+        kind: RelationKind::View,
+        columns,
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        view: Some(Arc::new(ViewInfo { query: view.query.text.clone(), uses: uses.collect() })),
+        // Nobody scans it: its query stands in its place.
+        source: provider_as_source(Arc::new(EmptyTable::new(Arc::new(Schema::new(fields))))),
+    }
+}
+
 impl CatalogView for SchemaView {
     fn relation(&self, schema: &str, name: &str) -> Option<Arc<RelationInfo>> {
         if let Some(table) = self.state.table_named(schema, name) {
             return Some(self.table_info(&table, schema));
+        }
+        if let Some(sequence) = self.state.sequence_named(schema, name) {
+            return Some(Arc::new(system_views::sequence_relation(&sequence, schema)));
+        }
+        if let Some(view) = self.state.view_named(schema, name) {
+            return Some(Arc::new(view_info(&view, schema)));
         }
         let key = (schema.to_owned(), name.to_owned());
         if let Some(found) = self.system.lock().get(&key) {
@@ -124,15 +175,18 @@ impl CatalogView for SchemaView {
         if let Some(index) = self.state.index(oid) {
             return named(index.schema, &index.name);
         }
+        if let Some(sequence) = self.state.sequence(oid) {
+            return named(sequence.schema, &sequence.name);
+        }
+        if let Some(view) = self.state.view(oid) {
+            return named(view.schema, &view.name);
+        }
         system_views::name_of(&self.state, oid)
     }
 
     fn relation_oid(&self, schema: &str, name: &str) -> Option<Oid> {
-        if let Some(table) = self.state.table_named(schema, name) {
-            return Some(table.oid);
-        }
-        if let Some(index) = self.state.index_named(schema, name) {
-            return Some(index.oid);
+        if let Some(oid) = self.state.relation_named(schema, name) {
+            return Some(oid);
         }
         system_views::oid_of(&self.state, schema, name)
     }

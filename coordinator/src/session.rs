@@ -6,12 +6,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use catalog::state::CatalogState;
 use common::datum::Datum;
 use common::error::Report;
 use common::ids::Timestamp;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
+use datafusion::physical_plan::ExecutionPlan;
 use functions::context::SessionSettings;
+use parking_lot::Mutex;
 use sql::bound::BoundStatement;
 use sql::parse::ParsedStatement;
 
@@ -19,12 +22,18 @@ use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::execute::transaction_control;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
+use crate::schema_changes::SchemaChanges;
+use crate::schema_view::SchemaView;
+use crate::sequences::SequenceMemory;
 use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
 use crate::transaction::TransactionBlock;
 
 /// Statements that a session may hold prepared.
 pub const PREPARED_MAX: usize = 10_000;
+
+/// Where a plan that ran is left for whoever wants to tell of it.
+pub type ObservedPlan = Arc<Mutex<Option<Arc<dyn ExecutionPlan>>>>;
 
 /// A client's session.
 pub struct Session {
@@ -40,6 +49,12 @@ pub struct Session {
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
     pub notices: Vec<Report>,
+    /// Where a statement that is being analyzed leaves the plan that it ran.
+    pub observed_plan: Option<ObservedPlan>,
+    /// What it has seen of sequences.
+    pub sequences: Arc<SequenceMemory>,
+    /// What the open transaction has changed in the schema.
+    pub schema_changes: Option<Arc<SchemaChanges>>,
 }
 
 impl Session {
@@ -54,6 +69,68 @@ impl Session {
             transaction: TransactionBlock::default(),
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
+            observed_plan: None,
+            sequences: Arc::default(),
+            schema_changes: None,
+        }
+    }
+
+    /// The catalog as this session's statements see it, with all that is computed once for each version.
+    pub fn view(&self) -> Arc<SchemaView> {
+        self.schema_changes.as_ref().map_or_else(|| self.coordinator.view(), |changes| changes.view())
+    }
+
+    /// The catalog as this session's statements see it.
+    pub fn state(&self) -> Arc<CatalogState> {
+        self.schema_changes.as_ref().map_or_else(|| self.coordinator.state(), |changes| Arc::clone(changes.view().state()))
+    }
+
+    /// Schema changes from here on belong to the open transaction.
+    pub async fn begin_schema_changes(&mut self) -> Result<(), Report> {
+        let coordinator = Arc::clone(&self.coordinator);
+        if self.schema_changes.is_none()
+            && let Some(transaction) = self.transaction.transaction(&coordinator).await?
+        {
+            self.schema_changes = Some(Arc::new(SchemaChanges::new(&coordinator, transaction.id())));
+        }
+        Ok(())
+    }
+
+    /// Commits the open transaction, its rows and its schema changes together; the time of the rows' commit, if there were any.
+    pub async fn commit(&mut self) -> Result<Option<Timestamp>, Report> {
+        let version = self.coordinator.cache.current().version();
+        let Some(changes) = self.schema_changes.take() else { return self.transaction.commit(version).await };
+        let made = changes.settled(&self.sequences);
+        let participants = self.transaction.participants();
+        if participants.is_empty() {
+            self.transaction.rollback().await;
+            changes.publish(made).await?;
+            return Ok(None);
+        }
+        if let Err(error) = changes.prepare(participants, made).await {
+            self.transaction.rollback().await;
+            changes.discard().await;
+            return Err(error);
+        }
+        match self.transaction.commit(version).await {
+            Ok(at) => changes.finish().await.map(|()| at),
+            Err(error) if error.sqlstate == SqlState::STATEMENT_COMPLETION_UNKNOWN => {
+                changes.leave();
+                Err(error)
+            }
+            Err(error) => {
+                changes.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the open transaction without its work.
+    pub async fn rollback(&mut self) {
+        self.transaction.rollback().await;
+        if let Some(changes) = self.schema_changes.take() {
+            changes.discard().await;
+            self.sequences.forget_own();
         }
     }
 

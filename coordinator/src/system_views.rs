@@ -17,18 +17,23 @@ mod pg_type;
 mod provider;
 mod roles;
 mod rows;
+mod sequence_row;
 mod sizes;
 #[cfg(test)]
 mod tests;
+mod view_text;
 
 use std::sync::Arc;
 
+use catalog::objects::Sequence;
 use catalog::state::CatalogState;
 use common::ids::Oid;
+use common::types::Scalar;
 use datafusion::datasource::provider_as_source;
 use sql::schema::{ColumnInfo, RelationInfo, RelationKind};
 
 pub use context::SystemContext;
+pub(crate) use names::split as split_name;
 
 /// A system relation as the binder sees it.
 pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
@@ -39,6 +44,7 @@ pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
         not_null: column.not_null,
         attnum,
         default: None,
+        generated: None,
     });
     Some(RelationInfo {
         oid: relation.oid,
@@ -48,8 +54,32 @@ pub fn relation(schema: &str, name: &str) -> Option<RelationInfo> {
         columns: columns.collect(),
         unique_keys: Vec::new(),
         checks: Vec::new(),
+        view: None,
         source: provider_as_source(Arc::new(provider::SystemView::new(relation))),
     })
+}
+
+/// The relation of a sequence: one row that tells where it stands.
+pub fn sequence_relation(sequence: &Arc<Sequence>, schema: &str) -> RelationInfo {
+    let column = |name: &str, ty: Scalar, attnum| ColumnInfo {
+        name: name.to_owned(),
+        ty: ty.into(),
+        not_null: true,
+        attnum,
+        default: None,
+        generated: None,
+    };
+    RelationInfo {
+        oid: sequence.oid,
+        schema: schema.to_owned(),
+        name: sequence.name.clone(),
+        kind: RelationKind::Sequence,
+        columns: vec![column("last_value", Scalar::Int8, 1), column("log_cnt", Scalar::Int8, 2), column("is_called", Scalar::Bool, 3)],
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        view: None,
+        source: provider_as_source(Arc::new(sequence_row::SequenceRow::new(sequence.oid))),
+    }
 }
 
 /// Whether a schema of the system has that name.
@@ -64,6 +94,17 @@ pub fn name_of(state: &CatalogState, oid: Oid) -> Option<(String, String)> {
     }
     let key = objects::keys(state).find(|key| key.oid == oid)?;
     Some((state.schema(key.schema)?.name.clone(), key.name.to_owned()))
+}
+
+/// Number and name of each column of a system relation or a sequence.
+pub fn column_names(state: &CatalogState, oid: Oid) -> Vec<(i16, String)> {
+    if let Some(relation) = definitions::by_oid(oid) {
+        return relation.columns.iter().zip(1..).map(|(c, attnum)| (attnum, c.name.to_owned())).collect();
+    }
+    if state.sequence(oid).is_some() {
+        return objects::SEQUENCE_COLUMNS.iter().zip(1..).map(|((name, _), attnum)| (attnum, (*name).to_owned())).collect();
+    }
+    Vec::new()
 }
 
 /// The oid of a system relation, or of the index that stands for a table's own key.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::objects::{Enforcement, Index, IndexScope, IndexState, Maintenance, PartitionMap, Table};
+use catalog::objects::{Enforcement, Generated, Index, IndexScope, IndexState, Maintenance, PartitionMap, Table};
 use catalog::state::CatalogState;
 use common::datum::Datum;
 use common::error::{Report, SqlError};
@@ -56,6 +56,8 @@ pub struct TargetTable {
     /// For each key column, its place in the stored row.
     pub key_places: Vec<usize>,
     pub checks: Vec<CompiledCheck>,
+    /// (place in the visible row, what makes the value of it)
+    generated: Vec<(usize, RowExpression)>,
     pub sync_indexes: Vec<SyncIndex>,
     /// The place of the hidden row id.
     pub row_id: Option<usize>,
@@ -82,6 +84,13 @@ impl TargetTable {
                 condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)?,
             });
         }
+        let types: Vec<SqlType> = names.iter().map(|(_, ty)| *ty).collect();
+        let mut generated = Vec::new();
+        for (at, column) in table.visible_columns().enumerate().filter(|(_, c)| c.generated == Some(Generated::Stored)) {
+            let text = column.default.as_deref().unwrap_or("NULL");
+            let bound = sql::bind_expression(text, &names, column.ty, settings).map_err(|e| e.report())?;
+            generated.push((at, RowExpression::compile(&bound.expr, &[("t", &types)], &[], column.ty, settings)?));
+        }
         let mut sync_indexes = Vec::new();
         for oid in &table.indexes {
             let Some(index) = state.index(*oid) else { continue };
@@ -105,6 +114,7 @@ impl TargetTable {
             missing: table.missing_values().into(),
             key_places: table.partitioning.key_columns.iter().map(|a| place(*a)).collect(),
             checks,
+            generated,
             sync_indexes,
             row_id: table.columns.iter().position(|c| c.hidden),
             key_constraint,
@@ -161,6 +171,19 @@ impl TargetTable {
     /// The values of a stored row's bytes.
     pub fn decode(&self, bytes: &[u8]) -> Result<Vec<Datum>, Report> {
         row::decode_row(&self.row_types, &self.missing, bytes).map_err(|e| e.report())
+    }
+
+    /// Fills in the columns that are made of a visible row's others.
+    pub fn generate(&self, visible: &mut [Datum]) -> Result<(), Report> {
+        for (at, expression) in &self.generated {
+            visible[*at] = expression.evaluate(&[visible], &[])?;
+        }
+        Ok(())
+    }
+
+    /// Whether a column's value is made of the row's others.
+    pub fn is_generated(&self, visible: usize) -> bool {
+        self.generated.iter().any(|(at, _)| *at == visible)
     }
 
     /// NOT NULL and CHECK, over a visible row.

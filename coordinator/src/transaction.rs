@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::error::Report;
-use common::ids::{CatalogVersion, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use futures::future::join_all;
 use parking_lot::Mutex;
@@ -83,6 +83,8 @@ pub struct Transaction {
     coordinator: Arc<Coordinator>,
     id: TransactionId,
     participants: BTreeSet<WorkerId>,
+    /// The key spaces that it has written.
+    written: BTreeSet<RelationId>,
     ended: bool,
 }
 
@@ -90,7 +92,7 @@ impl Transaction {
     /// Begins: takes an id from the oracle.
     pub async fn begin(coordinator: &Arc<Coordinator>) -> Result<Self, Report> {
         let id = TransactionId(coordinator.timestamp().await?.0);
-        Ok(Self { coordinator: Arc::clone(coordinator), id, participants: BTreeSet::new(), ended: false })
+        Ok(Self { coordinator: Arc::clone(coordinator), id, participants: BTreeSet::new(), written: BTreeSet::new(), ended: false })
     }
 
     /// Its id.
@@ -113,8 +115,9 @@ impl Transaction {
     /// Writes provisionally, at all owners at once.
     pub async fn write(&mut self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Result<Option<Refusal>, Report> {
         let parts = writes.take();
-        for (worker, _) in &parts {
+        for (worker, partitions) in &parts {
             self.touch(*worker);
+            self.written.extend(partitions.iter().map(|p| p.relation));
         }
         write_parts(&self.coordinator, self.id, version, parts, wait).await
     }
@@ -122,8 +125,9 @@ impl Transaction {
     /// Begins to write provisionally; the answer comes from the task, which ends when its handle is dropped.
     pub fn begin_write(&mut self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> WriteInFlight {
         let parts = writes.take();
-        for (worker, _) in &parts {
+        for (worker, partitions) in &parts {
             self.touch(*worker);
+            self.written.extend(partitions.iter().map(|p| p.relation));
         }
         let (coordinator, id) = (Arc::clone(&self.coordinator), self.id);
         WriteInFlight(common::tasks::spawn("write", async move { write_parts(&coordinator, id, version, parts, wait).await }))
@@ -136,6 +140,11 @@ impl Transaction {
         }
         let result = match self.participants.len() {
             0 => Ok(Committed::At(Timestamp(self.id.0))),
+            // Locks without writes: nothing is to be agreed on.
+            _ if self.written.is_empty() && writes.workers().next().is_none() => {
+                self.abort_now().await;
+                return Ok(Committed::At(Timestamp(self.id.0)));
+            }
             1 => self.commit_on_one(version, writes, wait).await,
             _ => self.commit_on_several(version, writes, wait).await,
         };
@@ -394,6 +403,19 @@ impl TransactionBlock {
         match self {
             Self::Open { began_micros, .. } => Some(*began_micros),
             Self::None | Self::Failed { .. } => None,
+        }
+    }
+
+    /// Whether the block has written rows (or entries) of a key space.
+    pub fn has_written(&self, relation: RelationId) -> bool {
+        matches!(self, Self::Open { transaction: Some(transaction), .. } if transaction.written.contains(&relation))
+    }
+
+    /// The workers that hold something of this block.
+    pub fn participants(&self) -> Vec<WorkerId> {
+        match self {
+            Self::Open { transaction: Some(transaction), .. } => transaction.participants.iter().copied().collect(),
+            Self::Open { transaction: None, .. } | Self::None | Self::Failed { .. } => Vec::new(),
         }
     }
 

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::coordinator::Coordinator;
+use crate::schema_changes::tend_schema_changes;
 use crate::session_locks::keeper;
 use crate::transaction::keep_transactions_alive;
 
@@ -46,6 +47,7 @@ impl Coordinator {
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let keeping = common::tasks::spawn("keep_alive", keep_transactions_alive(Arc::clone(&self), stop.clone()));
         let keeping_sessions = common::tasks::spawn("keep_sessions", keep_sessions(Arc::clone(&self), stop.clone()));
+        let tending = common::tasks::spawn("schema_changes", tend_schema_changes(Arc::clone(&self), stop.clone()));
         let clients = TaskTracker::new();
         let starting = Arc::new(Semaphore::new(STARTING_MAX));
         loop {
@@ -70,11 +72,10 @@ impl Coordinator {
         }
         clients.close();
         clients.wait().await;
-        if let Err(error) = keeping_sessions.await {
-            tracing::error!(%error, "keeping sessions failed");
-        }
-        if let Err(error) = keeping.await {
-            tracing::error!(%error, "keeping transactions alive failed");
+        for task in [keeping, keeping_sessions, tending] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the coordinator failed");
+            }
         }
     }
 }

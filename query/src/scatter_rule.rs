@@ -232,7 +232,20 @@ fn needs_coordinator(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
 
 /// Functions that ask the catalog or the session.
 fn reads_session(name: &str) -> bool {
-    ["pg_", "reg", "has_", "obj_description", "col_description", "current_setting", "set_config", "format_type", "nextval", "currval"]
-        .iter()
-        .any(|part| name.contains(part))
+    [
+        "pg_",
+        "reg",
+        "has_",
+        "obj_description",
+        "col_description",
+        "current_setting",
+        "set_config",
+        "format_type",
+        "nextval",
+        "currval",
+        "lastval",
+        "setval",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use common::ids::{CatalogVersion, Timestamp, WorkerId};
+use common::ids::{CatalogVersion, Oid, Timestamp, WorkerId};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,33 @@ pub struct RegisterRequest {
     pub last_timestamp: Timestamp,
 }
 
+/// What is asked of a sequence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum SequenceCall {
+    /// The next values, this many at most: no one else gets them.
+    Take(u32),
+    /// `setval`: value, and whether it counts as handed out. Takes effect at once, whatever transaction it is asked in.
+    Set { value: i64, is_called: bool },
+    /// Where it stands.
+    Read,
+    /// Of a run that was taken in this generation and ended with `end`, all values after `last` were not handed out.
+    GiveBack { generation: u64, end: i64, last: i64 },
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SequenceAnswer {
+    /// The catalog version with the generation below.
+    pub version: CatalogVersion,
+    pub generation: u64,
+    /// For `Take` the first value, otherwise the last one that left the catalog, or will be the first to.
+    pub value: i64,
+    pub is_called: bool,
+    /// For `Take`: how many values, and what lies between them.
+    pub count: u32,
+    pub increment: i64,
+}
+
 /// Catalog states as they come: first the current one, then each later one (or a later one standing for several).
 pub type StateStream = Pin<Box<dyn Stream<Item = Answer<Bytes>> + Send>>;
 
@@ -36,6 +63,8 @@ pub trait CatalogApi: Send + Sync {
     async fn timestamps(&self, count: u32) -> Answer<Timestamp>;
     /// Reserves `count` ids (oids, relation ids and partition ids come from one counter): the first of a run.
     async fn allocate_ids(&self, count: u32) -> Answer<u64>;
+    /// Asks something of a sequence; what is handed out is durable as such before it is answered.
+    async fn sequence(&self, sequence: Oid, call: SequenceCall) -> Answer<SequenceAnswer>;
     /// Registers a worker; answers its id.
     async fn register(&self, request: RegisterRequest) -> Answer<WorkerId>;
     /// A worker is alive; one that is not heard of is marked down.

@@ -13,6 +13,7 @@
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
 //! | `row_locks` | SELECT … FOR UPDATE |
+//! | `view` | views, in FROM |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
 
@@ -29,7 +30,7 @@ use sqlparser::ast::{Ident, ObjectName, Statement};
 use crate::bound::{Bound, BoundLocking, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
-use crate::schema::{CatalogView, RelationInfo};
+use crate::schema::{CatalogView, RelationInfo, ViewInfo};
 
 mod call;
 mod change;
@@ -52,6 +53,7 @@ mod sets;
 mod simple;
 mod subquery;
 pub mod type_name;
+mod view;
 
 use environment::Environment;
 use scope::Scope;
@@ -65,6 +67,8 @@ pub(crate) struct Binder<'a> {
     source: &'a str,
     next_id: Cell<usize>,
     locking: RefCell<Vec<BoundLocking>>,
+    /// The views that are being bound, the innermost last.
+    views: RefCell<Vec<Arc<ViewInfo>>>,
 }
 
 /// Binds a statement; `declared` are the parameter types that the client gave, `None` where it left them open.
@@ -75,11 +79,19 @@ pub fn bind(
     declared: Vec<Option<SqlType>>,
 ) -> Result<Bound> {
     let parameters = ParameterTypes::new(declared);
-    let binder =
-        Binder { view, settings, parameters: &parameters, source: statement.source(), next_id: Cell::new(0), locking: RefCell::default() };
+    let binder = Binder {
+        view,
+        settings,
+        parameters: &parameters,
+        source: statement.source(),
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+        locking: RefCell::default(),
+    };
     let bound = match &statement.syntax {
         Syntax::Empty => BoundStatement::Empty,
         Syntax::Maintenance(tag) => BoundStatement::Maintenance(tag),
+        Syntax::Object(object) => BoundStatement::Object(Arc::clone(object)),
         Syntax::Statement(tree) => binder.statement(tree)?,
     };
     Ok(Bound { statement: bound, locking: binder.locking.take(), parameters: parameters.decided(), notices: Vec::new() })
@@ -96,6 +108,7 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
         source: text,
         next_id: Cell::new(0),
         locking: RefCell::default(),
+        views: RefCell::default(),
     };
     let scope = Scope::of_row("t", columns);
     let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
@@ -105,7 +118,15 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
 /// The relation that a name stands for: COPY names one without a query around it.
 pub fn find_relation(name: &ObjectName, view: &dyn CatalogView, settings: &SessionSettings) -> Result<Arc<RelationInfo>> {
     let parameters = ParameterTypes::default();
-    let binder = Binder { view, settings, parameters: &parameters, source: "", next_id: Cell::new(0), locking: RefCell::default() };
+    let binder = Binder {
+        view,
+        settings,
+        parameters: &parameters,
+        source: "",
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+        locking: RefCell::default(),
+    };
     binder.relation(name)
 }
 

@@ -178,6 +178,8 @@ pub enum BoundStatement {
     },
     /// VACUUM and its like: the command tag.
     Maintenance(&'static str),
+    /// DDL that the parser does not know.
+    Object(std::sync::Arc<crate::object_syntax::ObjectStatement>),
     /// DDL, COPY, transaction control, SET, SHOW, …
     Utility(Box<Statement>),
     /// No statement at all.

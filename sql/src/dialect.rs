@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, TrimWhereField, UnaryOperator};
+use sqlparser::ast::{ColumnOption, Expr, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -71,6 +71,10 @@ impl Dialect for PartitaDialect {
         supports_create_table_like_parenthesized() -> bool;
         supports_select_wildcard_with_alias() -> bool;
         supports_aliased_function_args() -> bool;
+    }
+
+    fn parse_column_option(&self, parser: &mut Parser<'_>) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
+        Ok(crate::object_syntax::identity_option(parser).map(|option| option.map(Some)))
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {

@@ -1,6 +1,7 @@
 //! From SQL text to a typed logical plan with PostgreSQL's meaning. Knows no node and no disk.
 //!
 //! - [`parse`]: text to `sqlparser`'s syntax trees, with PostgreSQL's syntax errors. [`partition_clause`]: what Partita adds to the syntax. [`copy_syntax`]: COPY.
+//!   [`object_syntax`]: statements about schema objects.
 //! - [`schema`]: what the binder asks of a catalog ([`schema::CatalogView`]).
 //! - [`bound`]: what comes out ([`bound::BoundStatement`]).
 //! - [`bind`]: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML.
@@ -13,6 +14,8 @@ pub mod bound;
 pub mod copy_syntax;
 mod dialect;
 pub mod error;
+pub mod literals;
+pub mod object_syntax;
 pub mod parse;
 pub mod partition_clause;
 mod row_lock_syntax;

@@ -15,6 +15,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 
 use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
+use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
 use crate::row_lock_syntax;
 
@@ -27,6 +28,8 @@ pub enum Syntax {
     Statement(Arc<Statement>),
     /// VACUUM, ANALYZE, CHECKPOINT, REINDEX, CLUSTER: Partita does on its own what they ask for. The command tag.
     Maintenance(&'static str),
+    /// A statement about a schema object that the parser does not know.
+    Object(Arc<ObjectStatement>),
     Empty,
 }
 
@@ -135,6 +138,10 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     copy_syntax::normalise(&mut tokens);
     row_lock_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
+    object_syntax::overriding(&mut tokens);
+    if object_syntax::begins(&tokens) {
+        return Ok(parsed(Syntax::Object(Arc::new(parse_object(tokens, source)?)), None));
+    }
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
@@ -145,6 +152,16 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Err(near(&next, source));
     }
     Ok(parsed(Syntax::Statement(Arc::new(statement)), clause.map(Arc::new)))
+}
+
+fn parse_object(tokens: Vec<TokenWithSpan>, source: &str) -> Result<ObjectStatement, Report> {
+    let dialect = PartitaDialect::default();
+    let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
+    let statement = object_syntax::parse(&mut parser).map_err(|e| syntax_error(e, source))?;
+    match parser.peek_token() {
+        next if next.token == Token::EOF => Ok(statement),
+        next => Err(near(&next, source)),
+    }
 }
 
 /// `TABLE t` at the beginning of a query is `SELECT * FROM t`.
@@ -326,6 +343,9 @@ fn at_end(source: &str) -> Report {
 /// The parser tells the place in its message only: `Expected: …, found: x at Line: 1, Column: 8`.
 pub(crate) fn syntax_error(error: ParserError, source: &str) -> Report {
     let message = match error {
+        ParserError::ParserError(message) if message == "conflicting or redundant options" => {
+            return Report::new(SqlState::SYNTAX_ERROR, message);
+        }
         ParserError::RecursionLimitExceeded => {
             return Report::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
                 .with_hint("The expressions or queries of the statement are nested too deeply.");

@@ -13,8 +13,18 @@ pub struct ColumnInfo {
     pub ty: SqlType,
     pub not_null: bool,
     pub attnum: i16,
-    /// SQL text of the default.
+    /// SQL text of the default; for an identity column, of what asks its sequence.
     pub default: Option<String>,
+    pub generated: Option<Generated>,
+}
+
+/// How a column's value is made when none is given, or always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generated {
+    /// From the row's other columns, when the row is written.
+    Stored,
+    IdentityAlways,
+    IdentityByDefault,
 }
 
 /// What kind of relation a name stands for.
@@ -23,7 +33,30 @@ pub enum RelationKind {
     Table,
     /// Rows come from somewhere else (pg_catalog, information_schema, partita); it cannot be written.
     SystemView,
+    /// The one row that tells where a sequence stands.
+    Sequence,
+    /// A query under a name.
+    View,
 }
+
+/// A relation that a view reads: its name and its columns' names inside of the view.
+#[derive(Clone, Debug)]
+pub struct ViewUse {
+    pub relation: Oid,
+    pub name: String,
+    pub columns: Vec<(i16, String)>,
+}
+
+/// What a view shows.
+#[derive(Clone, Debug)]
+pub struct ViewInfo {
+    /// SQL text; a relation in it is named by its oid behind [`RELATION_REFERENCE`].
+    pub query: String,
+    pub uses: Vec<ViewUse>,
+}
+
+/// Begins an identifier that names a relation by its oid: only views' texts have them.
+pub const RELATION_REFERENCE: char = '\u{1}';
 
 /// A unique key of a table: what ON CONFLICT may name.
 #[derive(Clone, Debug)]
@@ -47,6 +80,8 @@ pub struct RelationInfo {
     pub unique_keys: Vec<UniqueKey>,
     /// (name, SQL text) of the CHECK constraints.
     pub checks: Vec<(String, String)>,
+    /// Of a view.
+    pub view: Option<Arc<ViewInfo>>,
     /// The provider. Its schema has the visible columns under their names, in order; a table's has two more at the end:
     /// [`ROW_KEY`] (Binary: the row's encoded key) and [`ROW_VERSION`] (UInt64: the commit timestamp that wrote it); a system view's has
     /// [`TABLE_OID`] (UInt32).

@@ -7,10 +7,10 @@ use common::error::{Report, SqlError};
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
-use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, RenameTableNameKind, TableConstraint};
+use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, ObjectName, RenameTableNameKind, TableConstraint};
 
 use super::create_index::{build, with_next_epochs};
-use super::definition::{Definer, NewTable, PartitionWish, TableDraft, UniqueDraft};
+use super::definition::{Definer, NewTable, PartitionWish, TableDraft, UniqueDraft, default_text};
 use super::{ATTEMPTS_MAX, Ids, Surroundings, folded, missing_relation, propose, rewrite, split_name, too_many_attempts};
 use crate::result::StatementResult;
 use crate::row_expression::RowExpression;
@@ -32,13 +32,46 @@ pub(super) async fn execute(session: &mut Session, alter: &AlterTable) -> Result
     Ok(StatementResult::Command("ALTER TABLE".into()))
 }
 
+/// DROP IDENTITY, and DROP EXPRESSION: the values that are there stay.
+pub(super) async fn drop_generated(
+    session: &mut Session,
+    name: &ObjectName,
+    column: &str,
+    if_exists: bool,
+    identity: bool,
+) -> Result<StatementResult, Report> {
+    let table = Surroundings::of(session).table(name)?.ok_or_else(|| missing_relation(name))?;
+    let mut notice = None;
+    redefine(session, table.oid, |table, around| {
+        let at = place(table, column)?;
+        let is_it = table.columns[at].generated.is_some_and(|g| g.is_identity() == identity);
+        if !is_it {
+            let what = if identity { "an identity column" } else { "a stored generated column" };
+            let message = format!("column \"{column}\" of relation \"{}\" is not {what}", table.name);
+            if if_exists {
+                notice = Some(Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("{message}, skipping")));
+                return Ok(Vec::new());
+            }
+            return Err(Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        }
+        table.columns[at].generated = None;
+        table.columns[at].default = None;
+        let attnum = table.columns[at].attnum;
+        let owned = around.state.sequences_of(table.oid).filter(|s| s.owner.is_some_and(|o| o.attnum == attnum && o.is_identity));
+        Ok(owned.map(|s| Change::DropSequence(s.oid)).collect())
+    })
+    .await?;
+    session.notices.extend(notice);
+    Ok(StatementResult::Command("ALTER TABLE".into()))
+}
+
 async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperation) -> Result<(), Report> {
     match operation {
         AlterTableOperation::AddConstraint { constraint, .. } => add_constraint(session, table, constraint).await,
         AlterTableOperation::AddColumn { column_def, if_not_exists, .. } => {
             let if_not_exists = *if_not_exists;
             let name = folded(&column_def.name);
-            let exists = session.coordinator.state().table(table).is_some_and(|t| t.column_named(&name).is_some());
+            let exists = session.state().table(table).is_some_and(|t| t.column_named(&name).is_some());
             if exists && if_not_exists {
                 return Ok(());
             }
@@ -169,7 +202,6 @@ fn drop_constraint(table: &mut Table, name: &str, if_exists: bool) -> Result<Vec
 
 fn alter_column(table: &mut Table, around: &Surroundings, name: &str, op: &AlterColumnOperation) -> Result<(), Report> {
     let at = place(table, name)?;
-    let ty = table.columns[at].ty;
     match op {
         AlterColumnOperation::DropNotNull => {
             if table.primary_key().is_some_and(|k| k.columns.contains(&table.columns[at].attnum)) {
@@ -178,8 +210,7 @@ fn alter_column(table: &mut Table, around: &Surroundings, name: &str, op: &Alter
             table.columns[at].not_null = false;
         }
         AlterColumnOperation::SetDefault { value } => {
-            let text = value.to_string();
-            sql::bind_expression(&text, &[], ty, &around.settings).map_err(|e| e.report())?;
+            let text = default_text(value, &table.columns[at], around)?;
             table.columns[at].default = Some(text);
         }
         AlterColumnOperation::DropDefault => table.columns[at].default = None,
@@ -195,7 +226,7 @@ async fn add_column(session: &Session, table: Oid, tree: &sqlparser::ast::Column
         let table = around.state.table(table).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
         let mut table = Table::clone(&table);
         let mut draft = TableDraft { columns: table.columns.clone(), ..TableDraft::default() };
-        draft.add_column(tree, &table.name, &around.settings).map_err(|e| match e.sqlstate {
+        draft.add_column(tree, &table.name, &around).map_err(|e| match e.sqlstate {
             SqlState::DUPLICATE_COLUMN => {
                 let message = format!("column \"{}\" of relation \"{}\" already exists", folded(&tree.name), table.name);
                 Report { message, ..e }
@@ -298,7 +329,7 @@ async fn add_unique(session: &mut Session, table: Oid, unique: UniqueDraft) -> R
             wish: PartitionWish::default(),
             taken: Vec::new(),
         };
-        let mut new = NewTable { table: Table::clone(&found), indexes: Vec::new(), maps: Vec::new() };
+        let mut new = NewTable { table: Table::clone(&found), indexes: Vec::new(), maps: Vec::new(), sequences: Vec::new() };
         definer.unique(&mut new, unique.clone(), IndexState::Building)?;
         let Some(index) = new.indexes.pop() else { return Err(Report::unsupported("this unique constraint on a table with rows")) };
         let oid = index.oid;

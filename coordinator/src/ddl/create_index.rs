@@ -13,12 +13,12 @@ use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::{CatalogVersion, Epoch, Oid, PartitionId, WorkerId};
 use common::sqlstate::SqlState;
-use partition::range::KeyRange;
-use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition, RangeRequest, ReadAt, ReadContext, WriteOutcome};
+use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition, ReadAt, ReadContext, WriteOutcome};
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
 use super::definition::{Definer, IndexDraft, PartitionWish, names};
+use super::own_rows::{self, Pieces};
 use super::{ATTEMPTS_MAX, Ids, Surroundings, folded, missing_relation, propose, too_many_attempts};
 use crate::execute::lock_rows::lock_rows;
 use crate::result::StatementResult;
@@ -27,8 +27,6 @@ use crate::target_table::{SyncIndex, TargetTable};
 use crate::transaction::{Committed, Transaction};
 use crate::write_set::{RefusalKind, WriteSet};
 
-/// Rows whose entries are written in one transaction.
-const ROWS_AT_ONCE: u32 = 2_000;
 /// How long the owners of an asynchronous index are asked to wait at a time.
 const FRESH_WAIT_MS: u32 = 10_000;
 /// How often they are asked.
@@ -195,10 +193,15 @@ pub(super) fn with_next_epochs(state: &CatalogState, table: &Table) -> Result<Pa
 
 /// Makes the entries of a proposed index and lets readers use it; drops it when that fails.
 pub(super) async fn build(session: &mut Session, version: CatalogVersion, index: Oid) -> Result<(), Report> {
+    if session.schema_changes.is_some() {
+        // A failure ends the transaction, and the index with it.
+        own_entries(session, version, index).await?;
+        return set_ready(session, index).await;
+    }
     match entries(session, version, index).await {
         Ok(()) => set_ready(session, index).await,
         Err(error) => {
-            let state = session.coordinator.state();
+            let state = session.state();
             if state.index(index).is_some()
                 && let Err(second) = session.coordinator.propose(state.version(), &[Change::DropIndex(index)]).await
             {
@@ -209,9 +212,25 @@ pub(super) async fn build(session: &mut Session, version: CatalogVersion, index:
     }
 }
 
+/// Makes the entries of an index that the open transaction has made: of rows that are committed as ever, of its own rows by writing them anew.
+async fn own_entries(session: &mut Session, version: CatalogVersion, oid: Oid) -> Result<(), Report> {
+    let state = session.state();
+    let index = state.index(oid).ok_or_else(|| Report::internal("the new index has gone"))?;
+    let table = state.table(index.table).ok_or_else(|| Report::internal("the table of the new index has gone"))?;
+    let is_own = session.schema_changes.as_ref().is_some_and(|changes| changes.has_made(table.oid));
+    match (is_own, session.transaction.has_written(table.storage)) {
+        (true, false) => Ok(()),
+        (true, true) => own_rows::write_again(session, &state, &table, &index).await,
+        (false, false) => entries(session, version, oid).await,
+        (false, true) => {
+            Err(Report::unsupported(format!("an index on table \"{}\", whose rows this transaction has changed,", table.name)))
+        }
+    }
+}
+
 async fn set_ready(session: &Session, oid: Oid) -> Result<(), Report> {
     for _ in 0..ATTEMPTS_MAX {
-        let state = session.coordinator.state();
+        let state = session.state();
         let Some(index) = state.index(oid) else { return Err(Report::internal("the index has gone while it was built")) };
         let ready = Index { state: IndexState::Ready, ..Index::clone(&index) };
         if propose(session, state.version(), &[Change::AlterIndex(ready)]).await?.is_some() {
@@ -222,7 +241,7 @@ async fn set_ready(session: &Session, oid: Oid) -> Result<(), Report> {
 }
 
 async fn entries(session: &mut Session, version: CatalogVersion, oid: Oid) -> Result<(), Report> {
-    let state = session.coordinator.state();
+    let state = session.state();
     let index = state.index(oid).ok_or_else(|| Report::internal("the new index has gone"))?;
     let table = state.table(index.table).ok_or_else(|| Report::internal("the table of the new index has gone"))?;
     match &index.scope {
@@ -254,32 +273,14 @@ fn not_unique(index: &Index, _duplicate: &WriteOutcome) -> Report {
 async fn sync_entries(session: &mut Session, state: &CatalogState, table: &Arc<Table>, index: &Arc<Index>) -> Result<(), Report> {
     let target = Arc::new(TargetTable::new(state, table, &session.expression_settings())?);
     let entry = SyncIndex::new(state, index, table)?;
-    for (at, partition) in target.map.partitions.iter().enumerate() {
-        let KeyRange { mut lo, hi } = target.bounds.range(at);
-        loop {
-            let context = ReadContext { catalog_version: state.version(), at: ReadAt::Newest, own: None };
-            let request = RangeRequest {
-                context,
-                relation: table.storage,
-                partition: query::access::partition_ref(partition),
-                lo: lo.clone(),
-                hi: hi.clone(),
-                reverse: false,
-                limit: ROWS_AT_ONCE,
-            };
-            let found = session.coordinator.worker(partition.worker)?.range(request).await?;
-            let Some((last, _)) = found.rows.last() else { break };
-            let mut next = last.to_vec();
-            next.push(0);
-            lo = next.into();
-            let keys = found.rows.into_iter().map(|(key, _)| key).collect();
-            write_entries(session, state, &target, &entry, keys).await?;
-            if !found.more {
-                break;
-            }
+    let mut pieces = Pieces::new(&target);
+    loop {
+        let rows = pieces.next(session).await?;
+        if rows.is_empty() {
+            return Ok(());
         }
+        write_entries(session, state, &target, &entry, rows.into_iter().map(|(key, _)| key).collect()).await?;
     }
-    Ok(())
 }
 
 async fn write_entries(

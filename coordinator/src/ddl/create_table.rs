@@ -49,12 +49,13 @@ pub(super) async fn execute(
             wish,
             taken: Vec::new(),
         };
-        let NewTable { mut table, indexes, maps } = definer.define(draft, options)?;
+        let NewTable { mut table, indexes, maps, sequences } = definer.define(draft, options)?;
         // The changes that make indexes name them in the table.
         table.indexes.clear();
         let changes = std::iter::once(Change::CreateTable(table))
             .chain(indexes.into_iter().map(Change::CreateIndex))
-            .chain(maps.into_iter().map(Change::PutPartitionMap));
+            .chain(maps.into_iter().map(Change::PutPartitionMap))
+            .chain(sequences.into_iter().map(Change::PutSequence));
         if propose(session, around.state.version(), &changes.collect::<Vec<_>>()).await?.is_some() {
             return match &create.query {
                 None => Ok(StatementResult::Command("CREATE TABLE".into())),
@@ -99,12 +100,13 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
                 missing: common::datum::Datum::Null,
                 dropped: false,
                 hidden: false,
+                generated: None,
             });
         }
         return Ok(draft);
     }
     for column in &create.columns {
-        draft.add_column(column, name, &around.settings)?;
+        draft.add_column(column, name, around)?;
     }
     for constraint in &create.constraints {
         draft.add_constraint(constraint)?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::objects::{
-    Check, Column, Enforcement, Index, IndexColumn, IndexScope, IndexState, Maintenance, PartitionMap, PartitionMethod, PartitionPolicy,
-    Partitioning, Table, UniqueConstraint,
+    Check, Column, Enforcement, Generated, Index, IndexColumn, IndexScope, IndexState, Maintenance, PartitionMap, PartitionMethod,
+    PartitionPolicy, Partitioning, Sequence, Table, UniqueConstraint,
 };
 use catalog::placement;
 use catalog::state::CatalogState;
@@ -19,10 +19,13 @@ use partition::bounds::Bounds;
 use partition::hash::{HASH_VALUES, hash_split_points};
 use partition::key::{KeyColumn, KeySchema};
 use sql::bind::type_name::sql_type;
+use sql::object_syntax::{SequenceOptions, of_parser_options};
 use sql::partition_clause::{Method, PartitionClause};
-use sqlparser::ast::{ColumnDef, ColumnOption, Expr, Ident, IndexColumn as IndexColumnTree, TableConstraint};
+use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Expr, GeneratedAs, Ident, IndexColumn as IndexColumnTree, TableConstraint};
 
-use super::{Ids, folded};
+use super::sequence::OwnedSequence;
+use super::stored_expression::stored_text;
+use super::{Ids, Surroundings, folded};
 use crate::row_expression::RowExpression;
 
 /// The name of the hidden row id of tables without a primary key.
@@ -45,6 +48,7 @@ pub(super) struct TableDraft {
     pub(super) uniques: Vec<UniqueDraft>,
     /// (name, SQL text)
     pub(super) checks: Vec<(Option<String>, String)>,
+    pub(super) sequences: Vec<OwnedSequence>,
 }
 
 /// How a relation is to be cut, from the clause and the options.
@@ -62,11 +66,12 @@ pub(super) struct NewTable {
     pub(super) table: Table,
     pub(super) indexes: Vec<Index>,
     pub(super) maps: Vec<PartitionMap>,
+    pub(super) sequences: Vec<Sequence>,
 }
 
 impl TableDraft {
     /// Adds a column with its own constraints.
-    pub(super) fn add_column(&mut self, tree: &ColumnDef, table: &str, settings: &SessionSettings) -> Result<(), Report> {
+    pub(super) fn add_column(&mut self, tree: &ColumnDef, table: &str, around: &Surroundings) -> Result<(), Report> {
         let name = folded(&tree.name);
         if self.columns.iter().any(|c| c.name == name && !c.dropped) {
             return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
@@ -74,47 +79,81 @@ impl TableDraft {
         if self.columns.len() >= COLUMNS_MAX {
             return Err(Report::new(SqlState::TOO_MANY_COLUMNS, format!("tables can have at most {COLUMNS_MAX} columns")));
         }
-        refuse_serial(&tree.data_type)?;
-        let ty = sql_type(&tree.data_type).map_err(|e| e.report())?;
+        let serial = serial_type(&tree.data_type);
+        let ty = match serial {
+            Some(ty) => ty,
+            None => sql_type(&tree.data_type).map_err(|e| e.report())?,
+        };
         let mut column = Column {
             attnum: attnum(self.columns.len())?,
             name: name.clone(),
             ty,
-            not_null: false,
+            not_null: serial.is_some(),
             default: None,
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            generated: None,
         };
+        if serial.is_some() {
+            self.sequences.push(OwnedSequence { column: name.clone(), ty, options: SequenceOptions::default(), is_identity: false });
+        }
         for option in &tree.options {
-            let constraint = option.name.as_ref().map(folded);
-            match &option.option {
-                ColumnOption::Null => {}
-                ColumnOption::NotNull => column.not_null = true,
-                ColumnOption::Default(expr) => {
-                    let text = expr.to_string();
-                    sql::bind_expression(&text, &[], ty, settings).map_err(|e| default_error(e.report(), &name, ty))?;
-                    column.default = Some(text);
-                }
-                ColumnOption::PrimaryKey(_) => {
-                    self.uniques.push(UniqueDraft { name: constraint, is_primary: true, columns: vec![name.clone()] });
-                }
-                ColumnOption::Unique(_) => {
-                    self.uniques.push(UniqueDraft { name: constraint, is_primary: false, columns: vec![name.clone()] });
-                }
-                ColumnOption::Check(check) => {
-                    let called = constraint.or_else(|| check.name.as_ref().map(folded));
-                    let text = check.expr.to_string();
-                    self.checks.push((Some(called.unwrap_or_else(|| format!("{table}_{name}_check"))), text));
-                }
-                ColumnOption::Collation(collation) if is_c_collation(&collation.to_string()) => {}
-                ColumnOption::Collation(collation) => return Err(Report::unsupported(format!("collation {collation}"))),
-                ColumnOption::ForeignKey(_) => return Err(Report::unsupported("FOREIGN KEY")),
-                ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(Report::unsupported("a generated column")),
-                other => return Err(Report::unsupported(format!("the column option {other}"))),
-            }
+            self.column_option(&mut column, option, table, around)?;
+        }
+        if serial.is_some() && (column.default.is_some() || column.generated.is_some()) {
+            let message = format!("multiple default values specified for column \"{name}\" of table \"{table}\"");
+            return Err(Report::new(SqlState::SYNTAX_ERROR, message));
         }
         self.columns.push(column);
+        Ok(())
+    }
+
+    fn column_option(&mut self, column: &mut Column, tree: &ColumnOptionDef, table: &str, around: &Surroundings) -> Result<(), Report> {
+        let constraint = tree.name.as_ref().map(folded);
+        let name = column.name.clone();
+        match &tree.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => column.not_null = true,
+            ColumnOption::Default(expr) => {
+                refuse_second(column, Second::Default, table)?;
+                column.default = Some(default_text(expr, column, around)?);
+            }
+            ColumnOption::PrimaryKey(_) => {
+                self.uniques.push(UniqueDraft { name: constraint, is_primary: true, columns: vec![name] });
+            }
+            ColumnOption::Unique(_) => {
+                self.uniques.push(UniqueDraft { name: constraint, is_primary: false, columns: vec![name] });
+            }
+            ColumnOption::Check(check) => {
+                let called = constraint.or_else(|| check.name.as_ref().map(folded));
+                self.checks.push((called.or_else(|| Some(format!("{table}_{name}_check"))), check.expr.to_string()));
+            }
+            ColumnOption::Collation(collation) if is_c_collation(&collation.to_string()) => {}
+            ColumnOption::Collation(collation) => return Err(Report::unsupported(format!("collation {collation}"))),
+            ColumnOption::ForeignKey(_) => return Err(Report::unsupported("FOREIGN KEY")),
+            ColumnOption::Generated { generation_expr: Some(expr), .. } => {
+                refuse_second(column, Second::Generated, table)?;
+                column.generated = Some(Generated::Stored);
+                // Bound when all columns are known.
+                column.default = Some(expr.to_string());
+            }
+            ColumnOption::Generated { generated_as, sequence_options, .. } => {
+                refuse_second(column, Second::Identity, table)?;
+                if column.ty.is_array || !matches!(column.ty.scalar, Scalar::Int2 | Scalar::Int4 | Scalar::Int8) {
+                    let message = "identity column type must be smallint, integer, or bigint";
+                    return Err(Report::new(SqlState::INVALID_PARAMETER_VALUE, message));
+                }
+                let options = of_parser_options(sequence_options.as_deref().unwrap_or_default());
+                column.not_null = true;
+                column.generated = Some(match generated_as {
+                    GeneratedAs::Always => Generated::IdentityAlways,
+                    GeneratedAs::ByDefault | GeneratedAs::ExpStored => Generated::IdentityByDefault,
+                });
+                self.sequences.push(OwnedSequence { column: name, ty: column.ty, options, is_identity: true });
+            }
+            other => return Err(Report::unsupported(format!("the column option {other}"))),
+        }
         Ok(())
     }
 
@@ -139,16 +178,81 @@ impl TableDraft {
 
     /// How many ids its parts need at most.
     pub(super) fn ids_needed(&self, partitions: usize) -> usize {
-        8 + self.checks.len() + self.uniques.len() * (4 + partitions) + partitions
+        8 + self.checks.len() + self.sequences.len() + self.uniques.len() * (4 + partitions) + partitions
     }
 }
 
-fn refuse_serial(ty: &sqlparser::ast::DataType) -> Result<(), Report> {
-    let name = ty.to_string().to_lowercase();
-    match name.as_str() {
-        "serial" | "bigserial" | "smallserial" | "serial4" | "serial8" | "serial2" => Err(Report::unsupported(format!("type {name}"))),
-        _ => Ok(()),
+/// The type of a serial column.
+fn serial_type(ty: &sqlparser::ast::DataType) -> Option<SqlType> {
+    let scalar = match ty.to_string().to_lowercase().as_str() {
+        "serial" | "serial4" => Scalar::Int4,
+        "bigserial" | "serial8" => Scalar::Int8,
+        "smallserial" | "serial2" => Scalar::Int2,
+        _ => return None,
+    };
+    Some(scalar.into())
+}
+
+/// What gives a column its value; there may be one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Second {
+    Default,
+    Identity,
+    Generated,
+}
+
+fn refuse_second(column: &Column, new: Second, table: &str) -> Result<(), Report> {
+    let old = match column.generated {
+        Some(Generated::Stored) => Second::Generated,
+        Some(_) => Second::Identity,
+        None if column.default.is_some() => Second::Default,
+        None => return Ok(()),
+    };
+    let what = match (old, new) {
+        (Second::Default, Second::Default) => "multiple default values specified",
+        (Second::Identity, Second::Identity) => "multiple identity specifications",
+        (Second::Generated, Second::Generated) => "multiple generation clauses specified",
+        (Second::Default | Second::Identity, Second::Default | Second::Identity) => "both default and identity specified",
+        (Second::Default | Second::Generated, Second::Default | Second::Generated) => "both default and generation expression specified",
+        _ => "both identity and generation expression specified",
+    };
+    Err(Report::new(SqlState::SYNTAX_ERROR, format!("{what} for column \"{}\" of table \"{table}\"", column.name)))
+}
+
+/// The text of a default, once it is known to fit its column.
+pub(super) fn default_text(expr: &Expr, column: &Column, around: &Surroundings) -> Result<String, Report> {
+    let text = stored_text(expr, around)?;
+    sql::bind_expression(&text, &[], column.ty, &around.settings).map_err(|e| default_error(e.report(), &column.name, column.ty))?;
+    Ok(text)
+}
+
+/// Checks the generation expressions of a table.
+fn check_generated(columns: &[Column], settings: &SessionSettings) -> Result<(), Report> {
+    let visible: Vec<&Column> = columns.iter().filter(|c| !c.dropped && !c.hidden).collect();
+    let names: Vec<(String, SqlType)> = visible.iter().map(|c| (c.name.clone(), c.ty)).collect();
+    for column in visible.iter().filter(|c| c.generated == Some(Generated::Stored)) {
+        let text = column.default.as_deref().unwrap_or("NULL");
+        let bound = sql::bind_expression(text, &names, column.ty, settings).map_err(|e| generation_error(e.report(), column))?;
+        let used = bound.expr.column_refs();
+        let generated = |name: &str| {
+            name.parse().ok().and_then(|at: usize| visible.get(at).copied()).filter(|c| c.generated == Some(Generated::Stored))
+        };
+        if let Some(other) = used.iter().find_map(|c| generated(&c.name)) {
+            let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+            return Err(Report::new(SqlState::INVALID_OBJECT_DEFINITION, message)
+                .with_detail("A generated column cannot reference another generated column."));
+        }
+        if crate::row_expression::is_volatile(&bound.expr)? {
+            return Err(Report::new(SqlState::INVALID_OBJECT_DEFINITION, "generation expression is not immutable"));
+        }
     }
+    Ok(())
+}
+
+fn generation_error(report: Report, column: &Column) -> Report {
+    let mut report = default_error(report, &column.name, column.ty);
+    report.message = report.message.replace("but default expression is of type", "but generation expression is of type");
+    report
 }
 
 fn is_c_collation(name: &str) -> bool {
@@ -291,11 +395,13 @@ impl Definer<'_> {
             indexes: Vec::new(),
             options,
         };
+        check_generated(&table.columns, self.settings)?;
+        let sequences = draft.sequences.iter().map(|owned| self.owned_sequence(&mut table, owned)).collect::<Result<_, _>>()?;
         for (name, text) in std::mem::take(&mut draft.checks) {
             let check = self.check(&table, name, text)?;
             table.checks.push(check);
         }
-        let mut new = NewTable { table, indexes: Vec::new(), maps: vec![map] };
+        let mut new = NewTable { table, indexes: Vec::new(), maps: vec![map], sequences };
         for unique in std::mem::take(&mut draft.uniques) {
             self.unique(&mut new, unique, IndexState::Ready)?;
         }
@@ -325,6 +431,7 @@ impl Definer<'_> {
                 missing: Datum::Int8(0),
                 dropped: false,
                 hidden: true,
+                generated: None,
             });
             key_columns.push(row_id);
         }
@@ -378,6 +485,17 @@ impl Definer<'_> {
         }
         self.taken.push(name.clone());
         name
+    }
+
+    /// The sequence of a serial or identity column, which asks it from now on.
+    pub(super) fn owned_sequence(&mut self, table: &mut Table, owned: &OwnedSequence) -> Result<Sequence, Report> {
+        let name = self.constraint_name(None, &[&owned.column], "seq");
+        let oid = self.ids.oid()?;
+        let column = table.columns.iter_mut().find(|c| c.name == owned.column && !c.dropped);
+        let column = column.ok_or_else(|| Report::internal("the column of a sequence has gone"))?;
+        column.default = Some(super::sequence::next_value(oid));
+        let attnum = column.attnum;
+        owned.make(oid, name, table, attnum)
     }
 
     /// A CHECK constraint over the table's columns.

@@ -1,13 +1,12 @@
 //! DROP, TRUNCATE, and schemas.
 
-use std::sync::Arc;
-
 use catalog::changes::Change;
-use catalog::objects::{Schema, Table};
+use catalog::objects::{Schema, Sequence, SequencePosition, Table};
 use catalog::{placement, state::CatalogState};
 use common::error::Report;
+use common::ids::Oid;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate};
+use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
 
 use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts};
 use crate::result::StatementResult;
@@ -21,7 +20,9 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 ObjectType::Table => "DROP TABLE",
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
-                ObjectType::View | ObjectType::MaterializedView | ObjectType::Sequence | ObjectType::Type if *if_exists => {
+                ObjectType::Sequence => "DROP SEQUENCE",
+                ObjectType::View => "DROP VIEW",
+                ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
                     // There are none of these, so that there is nothing to drop.
                     for name in names {
                         session.notices.push(skipped(&object_type.to_string().to_lowercase(), &name.to_string()));
@@ -33,13 +34,21 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
             for _ in 0..ATTEMPTS_MAX {
                 let around = Surroundings::of(session);
                 let mut changes = Vec::new();
+                let mut gone = Vec::new();
                 for name in names {
                     match object_type {
-                        ObjectType::Table => drop_table(&around, name, *if_exists, session, &mut changes)?,
+                        ObjectType::Sequence => sequence(&around, name, *if_exists, *cascade, session, &mut changes)?,
+                        ObjectType::Table => gone.extend(found_table(&around, name, *if_exists, session)?),
+                        ObjectType::View => gone.extend(found_view(&around, name, *if_exists, session)?),
                         ObjectType::Index => drop_index(&around, name, *if_exists, session, &mut changes)?,
                         _ => drop_schema(&around, name, *if_exists, *cascade, session, &mut changes)?,
                     }
                 }
+                super::view::drop_dependents(&around, session, &gone, *cascade, &mut changes)?;
+                changes.extend(gone.iter().map(|oid| match object_type {
+                    ObjectType::View => Change::DropView(*oid),
+                    _ => Change::DropTable(*oid),
+                }));
                 if changes.is_empty() || propose(session, around.state.version(), &changes).await?.is_some() {
                     return Ok(StatementResult::Command(verb.into()));
                 }
@@ -54,23 +63,70 @@ fn skipped(kind: &str, name: &str) -> Report {
     Report::new(SqlState::SUCCESSFUL_COMPLETION, format!("{kind} \"{name}\" does not exist, skipping"))
 }
 
-fn drop_table(
+fn sequence(
     around: &Surroundings,
     name: &ObjectName,
     if_exists: bool,
+    cascade: bool,
     session: &mut Session,
     changes: &mut Vec<Change>,
 ) -> Result<(), Report> {
-    match around.table(name)? {
-        Some(table) => changes.push(Change::DropTable(table.oid)),
-        None if around.index(name)?.is_some() => {
-            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a table"))
-                .with_hint("Use DROP INDEX to remove an index."));
-        }
-        None if if_exists => session.notices.push(skipped("table", &name.to_string())),
-        None => return Err(Report::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist"))),
+    match around.sequence(name)? {
+        Some(sequence) => super::sequence::drop_sequence(around, &sequence, cascade, session, changes),
+        None => not_found(around, name, ("sequence", "a"), if_exists, session).map(|_| ()),
     }
-    Ok(())
+}
+
+fn found_table(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session) -> Result<Option<Oid>, Report> {
+    match around.table(name)? {
+        Some(table) => Ok(Some(table.oid)),
+        None => not_found(around, name, ("table", "a"), if_exists, session),
+    }
+}
+
+fn found_view(around: &Surroundings, name: &ObjectName, if_exists: bool, session: &mut Session) -> Result<Option<Oid>, Report> {
+    match around.view(name)? {
+        Some(view) => Ok(Some(view.oid)),
+        None => not_found(around, name, ("view", "a"), if_exists, session),
+    }
+}
+
+/// What there is in place of the object that was to be dropped: something of another kind, or nothing.
+fn not_found(
+    around: &Surroundings,
+    name: &ObjectName,
+    (kind, article): (&str, &str),
+    if_exists: bool,
+    session: &mut Session,
+) -> Result<Option<Oid>, Report> {
+    let (schema, bare) = split_name(name)?;
+    let other = if around.table(name)?.is_some() {
+        Some(("TABLE", "a table"))
+    } else if around.view(name)?.is_some() {
+        Some(("VIEW", "a view"))
+    } else if around.sequence(name)?.is_some() {
+        Some(("SEQUENCE", "a sequence"))
+    } else if around.index(name)?.is_some() {
+        Some(("INDEX", "an index"))
+    } else {
+        None
+    };
+    if let Some((verb, what)) = other {
+        return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{bare}\" is not {article} {kind}"))
+            .with_hint(format!("Use DROP {verb} to remove {what}.")));
+    }
+    if let Some(schema) = schema.filter(|s| around.state.schema_named(s).is_none() && !crate::system_views::schema_exists(s)) {
+        if if_exists {
+            session.notices.push(skipped("schema", &schema));
+            return Ok(None);
+        }
+        return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist")));
+    }
+    if if_exists {
+        session.notices.push(skipped(kind, &bare));
+        return Ok(None);
+    }
+    Err(Report::new(SqlState::UNDEFINED_TABLE, format!("{kind} \"{name}\" does not exist")))
 }
 
 fn drop_index(
@@ -93,8 +149,12 @@ fn drop_index(
             }
             changes.push(Change::DropIndex(index.oid));
         }
-        None if if_exists => session.notices.push(skipped("index", &name.to_string())),
-        None => return Err(Report::new(SqlState::UNDEFINED_OBJECT, format!("index \"{name}\" does not exist"))),
+        None => {
+            not_found(around, name, ("index", "an"), if_exists, session).map_err(|error| match error.sqlstate {
+                SqlState::UNDEFINED_TABLE => Report { sqlstate: SqlState::UNDEFINED_OBJECT, ..error },
+                _ => error,
+            })?;
+        }
     }
     Ok(())
 }
@@ -115,17 +175,48 @@ fn drop_schema(
         }
         return Err(Report::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist")));
     };
-    let tables: Vec<&Arc<Table>> = around.state.tables().filter(|t| t.schema == schema.oid).collect();
-    if let (Some(first), false) = (tables.first(), cascade) {
+    let tables = around.state.tables().filter(|t| t.schema == schema.oid);
+    let sequences = around.state.sequences().filter(|s| s.schema == schema.oid && s.owner.is_none());
+    let views = around.state.views().filter(|v| v.schema == schema.oid);
+    let mut parts: Vec<(Oid, String, Change)> = tables
+        .map(|t| (t.oid, format!("table {}", shown(around, schema, &t.name)), Change::DropTable(t.oid)))
+        .chain(views.map(|v| (v.oid, format!("view {}", shown(around, schema, &v.name)), Change::DropView(v.oid))))
+        .chain(sequences.map(|s| (s.oid, format!("sequence {}", shown(around, schema, &s.name)), Change::DropSequence(s.oid))))
+        .collect();
+    parts.sort_by_key(|(oid, ..)| *oid);
+    if !parts.is_empty() && !cascade {
+        let lines: Vec<String> = parts.iter().map(|(_, what, _)| format!("{what} depends on schema {name}")).collect();
         return Err(Report::new(
             SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
             format!("cannot drop schema {name} because other objects depend on it"),
         )
-        .with_detail(format!("table {name}.{} depends on schema {name}", first.name))
+        .with_detail(lines.join("\n"))
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
-    changes.extend(tables.into_iter().map(|t| Change::DropTable(t.oid)));
+    if !parts.is_empty() {
+        session.notices.push(super::cascades_to(&parts.iter().map(|(_, what, _)| what.clone()).collect::<Vec<_>>()));
+    }
+    changes.extend(parts.into_iter().map(|(_, _, change)| change));
     changes.push(Change::DropSchema(schema.oid));
+    Ok(())
+}
+
+/// The name of something in a schema, qualified unless the search path finds it.
+fn shown(around: &Surroundings, schema: &Schema, name: &str) -> String {
+    use types::quoting::quote_ident;
+    let found = around.settings.search_path.iter().find_map(|path| around.state.relation_named(path, name));
+    if found.is_some() && found == around.state.relation_named(&schema.name, name) {
+        return quote_ident(name);
+    }
+    format!("{}.{}", quote_ident(&schema.name), quote_ident(name))
+}
+
+/// 42939 for the name of a schema that could be the system's.
+pub(super) fn refuse_system_schema_name(name: &str) -> Result<(), Report> {
+    if name.starts_with("pg_") {
+        return Err(Report::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
     Ok(())
 }
 
@@ -134,10 +225,7 @@ async fn create_schema(session: &mut Session, name: &SchemaName, if_not_exists: 
         SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => split_name(name)?.1,
         SchemaName::UnnamedAuthorization(user) => super::folded(user),
     };
-    if name.starts_with("pg_") {
-        return Err(Report::new(SqlState::RESERVED_NAME, format!("unacceptable schema name \"{name}\""))
-            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
-    }
+    refuse_system_schema_name(&name)?;
     for _ in 0..ATTEMPTS_MAX {
         let around = Surroundings::of(session);
         let exists = around.state.schema_named(&name).is_some() || matches!(name.as_str(), "information_schema" | "partita");
@@ -171,12 +259,23 @@ pub(super) async fn truncate(session: &mut Session, truncate: &Truncate) -> Resu
         let mut changes = Vec::new();
         for table in &tables {
             renewed(&around.state, table, &mut ids, &mut changes)?;
+            if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
+                changes.extend(restarted(&around.state, table));
+            }
         }
         if propose(session, around.state.version(), &changes).await?.is_some() {
             return Ok(StatementResult::Command("TRUNCATE TABLE".into()));
         }
     }
     Err(too_many_attempts())
+}
+
+/// The sequences that go with a table, begun again.
+fn restarted<'a>(state: &'a CatalogState, table: &Table) -> impl Iterator<Item = Change> + use<'a> {
+    state.sequences_of(table.oid).map(|s| {
+        let position = SequencePosition { last: s.start, is_called: false };
+        Change::PutSequence(Sequence::clone(s).restarted(position))
+    })
 }
 
 /// Ids that new key spaces of a table and its indexes need.

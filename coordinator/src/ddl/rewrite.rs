@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use catalog::changes::Change;
 use catalog::objects::{Enforcement, PartitionMethod, Partitioning, Table, UniqueConstraint};
 use catalog::placement;
@@ -12,24 +13,29 @@ use common::error::Report;
 use common::ids::{CatalogVersion, Oid};
 use common::sqlstate::SqlState;
 use partition::hash::hash_split_points;
-use rpc::worker_api::{Precondition, RangeRequest, ReadAt, ReadContext};
+use rpc::worker_api::Precondition;
 
 use super::create_index::with_next_epochs;
 use super::definition::{UniqueDraft, attnums, bounds_of, key_schema};
+use super::own_rows::Pieces;
 use super::{ATTEMPTS_MAX, Ids, propose, too_many_attempts};
 use crate::session::Session;
 use crate::target_table::TargetTable;
-use crate::transaction::{Committed, Transaction};
 use crate::write_set::{Destination, WriteSet};
-
-/// Rows that are read at a time.
-const ROWS_AT_ONCE: u32 = 5_000;
 
 /// The option that marks a table whose rows are being copied: writers wait.
 pub(crate) const REWRITING: &str = "\u{1}rewriting";
 
 /// Makes the named columns the table's primary key.
 pub(super) async fn add_primary_key(session: &mut Session, oid: Oid, draft: UniqueDraft) -> Result<(), Report> {
+    if let Some(changes) = &session.schema_changes {
+        if !changes.has_made(oid) {
+            return Err(Report::unsupported("a new primary key for an existing table inside a transaction block"));
+        }
+        let state = session.state();
+        let table = state.table(oid).ok_or_else(|| Report::internal("the table has gone"))?;
+        return copied(session, state.version(), &table, draft).await;
+    }
     let (version, closed) = close(session, oid, true).await?;
     match copied(session, version, &closed, draft).await {
         Ok(()) => Ok(()),
@@ -43,7 +49,7 @@ pub(super) async fn add_primary_key(session: &mut Session, oid: Oid, draft: Uniq
 /// Closes a table to writers, or opens it again.
 async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVersion, Table), Report> {
     for _ in 0..ATTEMPTS_MAX {
-        let state = session.coordinator.state();
+        let state = session.state();
         let table = state.table(oid).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
         let mut table = Table::clone(&table);
         if closed && table.options.iter().any(|(name, _)| name == REWRITING) {
@@ -63,7 +69,7 @@ async fn close(session: &Session, oid: Oid, closed: bool) -> Result<(CatalogVers
 }
 
 async fn copied(session: &mut Session, version: CatalogVersion, old: &Table, draft: UniqueDraft) -> Result<(), Report> {
-    let state = session.coordinator.state();
+    let state = session.state();
     let source = TargetTable::new(&state, &Arc::new(old.clone()), &session.expression_settings())?;
     let columns = attnums(&old.columns, &draft.columns)?;
     let partitions = source.map.partitions.len();
@@ -97,20 +103,25 @@ async fn copied(session: &mut Session, version: CatalogVersion, old: &Table, dra
         columns: columns.clone(),
         enforced_by: Enforcement::TableKey,
     });
-    let lowers: Vec<bytes::Bytes> =
-        std::iter::once(bytes::Bytes::new()).chain(hash_split_points(u32::try_from(partitions).unwrap_or(1))).collect();
+    let lowers: Vec<Bytes> = std::iter::once(Bytes::new()).chain(hash_split_points(u32::try_from(partitions).unwrap_or(1))).collect();
     let map = placement::place(&state, new.storage, &lowers, ids.run(lowers.len())?)?;
     // The new key space must be known to its workers before rows go there.
     let base = CatalogVersion(version.0.max(state.version().0));
-    let seen = session.coordinator.propose(base, &[Change::PutPartitionMap(map.clone())]).await?;
+    let put = [Change::PutPartitionMap(map.clone())];
+    let seen = propose(session, base, &put).await?.ok_or_else(too_many_attempts)?;
     let bounds = bounds_of(&map);
     let to = Destination { relation: new.storage, map: &map, bounds: &bounds, constraint: Some(constraint) };
-    let mut copy = Copy { session, seen, new: &new, to, name: &name };
-    for partition in &source.map.partitions {
-        copy.partition(&source, partition).await?;
+    let copy = Copy { seen, new: &new, to, name: &name };
+    let mut pieces = Pieces::new(&source);
+    loop {
+        let rows = pieces.next(session).await?;
+        if rows.is_empty() {
+            break;
+        }
+        copy.rows(session, &source, rows).await?;
     }
     for _ in 0..ATTEMPTS_MAX {
-        let state = session.coordinator.state();
+        let state = session.state();
         if propose(session, state.version(), &[Change::AlterTable(new.clone())]).await?.is_some() {
             return Ok(());
         }
@@ -119,7 +130,6 @@ async fn copied(session: &mut Session, version: CatalogVersion, old: &Table, dra
 }
 
 struct Copy<'a> {
-    session: &'a Session,
     seen: CatalogVersion,
     new: &'a Table,
     to: Destination<'a>,
@@ -127,34 +137,10 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    async fn partition(&mut self, source: &TargetTable, partition: &catalog::objects::Partition) -> Result<(), Report> {
-        let mut lo = bytes::Bytes::new();
-        loop {
-            let request = RangeRequest {
-                context: ReadContext { catalog_version: self.seen, at: ReadAt::Newest, own: None },
-                relation: source.table.storage,
-                partition: query::access::partition_ref(partition),
-                lo: lo.clone(),
-                hi: None,
-                reverse: false,
-                limit: ROWS_AT_ONCE,
-            };
-            let found = self.session.coordinator.worker(partition.worker)?.range(request).await?;
-            let Some((last, _)) = found.rows.last() else { return Ok(()) };
-            let mut next = last.to_vec();
-            next.push(0);
-            lo = next.into();
-            self.rows(source, found.rows.iter().map(|(_, row)| &row.row)).await?;
-            if !found.more {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn rows(&self, source: &TargetTable, rows: impl Iterator<Item = &bytes::Bytes>) -> Result<(), Report> {
+    async fn rows(&self, session: &mut Session, source: &TargetTable, rows: Vec<(Bytes, Bytes)>) -> Result<(), Report> {
         let mut writes = WriteSet::default();
-        for row in rows {
-            let stored = source.decode(row)?;
+        for (_, row) in rows {
+            let stored = source.decode(&row)?;
             let mut values = Vec::with_capacity(self.new.partitioning.key_columns.len());
             for attnum in &self.new.partitioning.key_columns {
                 let value = stored[usize::try_from(attnum - 1).unwrap_or(0)].clone();
@@ -166,13 +152,12 @@ impl Copy<'_> {
                 values.push(value);
             }
             let key = self.new.partitioning.key.key(&values).map_err(|e| common::error::SqlError::report(&e))?;
-            writes.add(self.to, key.into(), Some(row.clone()), Precondition::Absent);
+            writes.add(self.to, key.into(), Some(row), Precondition::Absent);
         }
-        let wait = self.session.lock_wait();
-        let own = Transaction::begin(&self.session.coordinator).await?;
-        match own.commit(self.seen, &mut writes, wait).await? {
-            Committed::At(_) => Ok(()),
-            Committed::Refused(_) => {
+        let wait = session.lock_wait();
+        match session.write(self.seen, &mut writes, wait).await? {
+            None => Ok(()),
+            Some(_) => {
                 let message = format!("could not create unique index \"{}\"", self.name);
                 Err(Report::new(SqlState::UNIQUE_VIOLATION, message).with_detail("The rows of the table have the same key twice."))
             }

@@ -195,10 +195,11 @@ impl<'a> Change<'a> {
         writes: &mut WriteSet,
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let mut returned = Vec::new();
-        for (row, found) in rows.into_iter().zip(locked) {
+        for (mut row, found) in rows.into_iter().zip(locked) {
             let found = found.ok_or_else(|| Report::internal("a locked row has gone"))?;
             let old = self.target.decode(&found.row)?;
             let shown = if self.is_update {
+                self.target.generate(&mut row.new)?;
                 self.target.check(&row.new, session.settings.format())?;
                 let mut stored = old.clone();
                 for (value, &at) in row.new.iter().zip(self.target.visible.iter()) {
@@ -242,7 +243,7 @@ impl<'a> Change<'a> {
 
     fn refused(&self, session: &Session, refusal: Option<Refusal>) -> Result<(), Report> {
         let Some(refusal) = refusal else { return Ok(()) };
-        let report = self.target.duplicate_error(&refusal, &session.coordinator.state(), session.settings.format());
+        let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
         Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")))
     }
 }

@@ -74,7 +74,7 @@ pub async fn insert(session: &mut Session, proposed: &Proposed<'_>, rows: Vec<Ve
             return Err(error);
         }
     };
-    let report = proposed.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+    let report = proposed.target.duplicate_error(&refusal, &session.state(), session.settings.format());
     Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")))
 }
 
@@ -92,7 +92,7 @@ impl Proposed<'_> {
 
     /// Whether nothing but the table's own key can collide.
     fn only_the_key_is_unique(&self, session: &Session) -> bool {
-        let state = session.coordinator.state();
+        let state = session.state();
         let other = self.target.table.indexes.iter().filter_map(|oid| state.index(*oid)).any(|index| index.unique);
         !other && self.target.row_id.is_none()
     }
@@ -107,7 +107,8 @@ impl Proposed<'_> {
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let mut keyed = Vec::with_capacity(rows.len());
         let mut row_ids = RowWriter::new(Arc::clone(&self.target));
-        for visible in rows {
+        for mut visible in rows {
+            self.target.generate(&mut visible)?;
             self.target.check(&visible, session.settings.format())?;
             let (key, stored) = row_ids.stored(session, visible).await?;
             keyed.push((key, stored));
@@ -184,6 +185,7 @@ impl Proposed<'_> {
         for (at, value) in &update.assignments {
             new[*at] = value.evaluate(&rows, self.parameters)?;
         }
+        self.target.generate(&mut new)?;
         self.target.check(&new, session.settings.format())?;
         let mut stored = old.to_vec();
         for (value, &at) in new.into_iter().zip(self.target.visible.iter()) {
@@ -223,7 +225,7 @@ impl Proposed<'_> {
             };
             let RefusalKind::Duplicate { constraint, existing } = &refusal.kind else { continue };
             if !self.is_arbiter(*constraint, refusal.relation) {
-                let report = self.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+                let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
                 return Err(report.unwrap_or_else(|| Report::internal("a new row was refused as changed")));
             }
             let Some(update) = update else { return Ok(None) };
@@ -250,7 +252,7 @@ impl Proposed<'_> {
                 None => session.write(version, &mut writes, wait).await?,
             };
             if let Some(refusal) = refusal {
-                let report = self.target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+                let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
                 return Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")));
             }
             return Ok(Some(self.target.visible_of(&new)));

@@ -6,6 +6,7 @@ use common::datum::Datum;
 use common::error::{Report, SqlError};
 use common::sqlstate::SqlState;
 use common::types::SqlType;
+use functions::context::CatalogLookup;
 use sqlparser::ast::{CopySource, CopyTarget, Statement};
 use types::copy::{CopyFormat, CopyReader, CopyRow};
 use types::error::ValueError;
@@ -17,6 +18,7 @@ use crate::execute::copy_target::CopyTable;
 use crate::execute::insert::RowWriter;
 use crate::row_expression::RowExpression;
 use crate::session::Session;
+use crate::system_views::SystemContext;
 use crate::target_table::TargetTable;
 
 /// A line is shown in an error's context up to this many bytes, as in PostgreSQL.
@@ -61,8 +63,9 @@ pub fn begin(session: &Session, tree: &Statement) -> Result<CopyIn, Report> {
     }
     let table = CopyTable::find(session, table_name, columns)?;
     let settings = session.expression_settings();
-    let view = session.coordinator.view();
+    let view = session.view();
     let target = view.target_table(table.relation.oid, &settings)?.ok_or_else(|| Report::internal("the target of a COPY has gone"))?;
+    let lookup: Arc<dyn CatalogLookup> = Arc::new(SystemContext::new(session, &view));
     let mut sources = Vec::with_capacity(table.relation.columns.len());
     for (visible, column) in table.relation.columns.iter().enumerate() {
         sources.push(match (table.columns.iter().position(|at| *at == visible), &column.default) {
@@ -70,7 +73,7 @@ pub fn begin(session: &Session, tree: &Statement) -> Result<CopyIn, Report> {
             (None, None) => Source::Default(None),
             (None, Some(text)) => {
                 let bound = sql::bind_expression(text, &[], column.ty, &settings).map_err(|e| e.report())?;
-                Source::Default(Some(RowExpression::compile(&bound.expr, &[], &[], column.ty, &settings)?))
+                Source::Default(Some(RowExpression::compile_here(&bound.expr, column.ty, &settings, Arc::clone(&lookup))?))
             }
         });
     }

@@ -18,7 +18,7 @@ pub(super) struct CopyTable {
 impl CopyTable {
     /// Finds a table by name; without a list all of its columns are meant.
     pub(super) fn find(session: &Session, name: &ObjectName, columns: &[Ident]) -> Result<Self, Report> {
-        let view = session.coordinator.view();
+        let view = session.view();
         let relation = sql::find_relation(name, view.as_ref(), &session.expression_settings()).map_err(|e| e.report())?;
         if relation.kind != RelationKind::Table {
             return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot copy to or from view \"{}\"", relation.name)));

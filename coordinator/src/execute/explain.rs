@@ -1,6 +1,7 @@
 //! EXPLAIN and EXPLAIN ANALYZE.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::datum::Datum;
 use common::error::Report;
@@ -22,7 +23,7 @@ pub fn columns() -> Vec<OutputColumn> {
     vec![OutputColumn { name: "QUERY PLAN".into(), ty: Scalar::Text.into(), origin: None }]
 }
 
-/// Explains a statement.
+/// Explains a statement; with `analyze`, by carrying it out.
 pub async fn execute(
     session: &mut Session,
     prepared: &Arc<Prepared>,
@@ -37,18 +38,53 @@ pub async fn execute(
         notices: Vec::new(),
     };
     let point = PointPlan::plan(&bound, &prepared.view, &session.expression_settings())?;
-    let text = match (&point, source(statement)) {
-        (Some(point), _) if !analyze => point_lines(point, statement),
-        (_, Some(plan)) => {
-            if analyze && !matches!(statement, BoundStatement::Query { .. }) {
-                return Err(Report::unsupported("EXPLAIN ANALYZE of a statement that changes rows"));
-            }
-            plan_lines(session, prepared, plan, analyze, parameters, statement).await?
-        }
+    let text = match (point, source(statement)) {
+        (point, _) if analyze && verb(statement).is_some() => analyze_change(session, prepared, point, statement, parameters).await?,
+        (Some(point), _) if !analyze => point_lines(&point, statement),
+        (_, Some(plan)) => plan_lines(session, prepared, plan, analyze, parameters, statement).await?,
         _ => vec!["Utility statement".to_owned()],
     };
     let rows = text.into_iter().map(|line| vec![Datum::Text(line)]).collect();
     Ok(StatementResult::Rows { columns: columns().into(), rows: Rows::Values(rows), tag: RowsTag::Fixed("EXPLAIN".into()) })
+}
+
+/// Changes rows, and tells how they were found and how many they were.
+async fn analyze_change(
+    session: &mut Session,
+    prepared: &Arc<Prepared>,
+    point: Option<PointPlan>,
+    statement: &BoundStatement,
+    parameters: &[Datum],
+) -> Result<Vec<String>, Report> {
+    let start = session.coordinator.clock.monotonic();
+    let by_key = match &point {
+        Some(point) => point.execute(session, prepared, parameters).await?.map(|result| (point_lines(point, statement), result)),
+        None => None,
+    };
+    let (mut text, result) = match by_key {
+        Some(done) => done,
+        None => {
+            session.observed_plan = Some(Arc::default());
+            let result = super::execute_by_plan(session, prepared, statement, parameters).await;
+            let plan = session.observed_plan.take().and_then(|slot| slot.lock().take());
+            let mut text = plan.map(|plan| lines(&plan, true)).unwrap_or_default();
+            text.insert(text.len().min(1), verb(statement).unwrap_or_default().to_owned());
+            (text, result?)
+        }
+    };
+    let rows = match &result {
+        StatementResult::Rows { tag: RowsTag::Fixed(tag), .. } | StatementResult::Command(tag) => {
+            tag.rsplit(' ').next().unwrap_or_default().to_owned()
+        }
+        _ => return Err(Report::internal("a change of rows gave an unexpected result")),
+    };
+    push_totals(&mut text, &rows, session.coordinator.clock.monotonic().saturating_sub(start));
+    Ok(text)
+}
+
+fn push_totals(text: &mut Vec<String>, rows: &str, took: Duration) {
+    text.push(format!("Rows: {rows}"));
+    text.push(format!("Execution Time: {:.3} ms", took.as_secs_f64() * 1e3));
 }
 
 /// The plan that finds a statement's rows.
@@ -120,8 +156,7 @@ async fn plan_lines(
         text.insert(1, verb.to_owned());
     }
     if let Some(took) = took {
-        text.push(format!("Rows: {rows}"));
-        text.push(format!("Execution Time: {:.3} ms", took.as_secs_f64() * 1e3));
+        push_totals(&mut text, &rows.to_string(), took);
     }
     Ok(text)
 }

@@ -45,7 +45,8 @@ impl RowWriter {
     }
 
     /// Checks a visible row and adds it; sends what has come together when it is much.
-    pub async fn add(&mut self, session: &mut Session, visible: Vec<Datum>) -> Result<(), Report> {
+    pub async fn add(&mut self, session: &mut Session, mut visible: Vec<Datum>) -> Result<(), Report> {
+        self.target.generate(&mut visible)?;
         self.target.check(&visible, session.settings.format())?;
         let (key, stored) = self.stored(session, visible).await?;
         self.target.add_insert(&mut self.writes, key, &stored)?;
@@ -104,7 +105,7 @@ impl RowWriter {
 
     fn refused(&self, session: &Session, refusal: Option<Refusal>) -> Result<(), Report> {
         let Some(refusal) = refusal else { return Ok(()) };
-        let report = self.target.duplicate_error(&refusal, &session.coordinator.state(), session.settings.format());
+        let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
         Err(report.unwrap_or_else(|| Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")))
     }
 
@@ -164,7 +165,8 @@ pub async fn execute(
         while let Some(batch) = source.next().await {
             let mut rows = Vec::new();
             batch_rows(&batch?, &types, &mut rows)?;
-            for visible in rows {
+            for mut visible in rows {
+                writer.target.generate(&mut visible)?;
                 if let Some(returning) = &returning {
                     returned.push(returning.row(&visible, &[], parameters)?);
                 }

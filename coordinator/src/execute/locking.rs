@@ -67,7 +67,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters
             Ok(result)
         }
         Err(error) => {
-            session.transaction.rollback().await;
+            session.rollback().await;
             Err(error)
         }
     }
@@ -143,7 +143,7 @@ fn plans_of(statement: &mut BoundStatement) -> Vec<&mut LogicalPlan> {
         BoundStatement::Update(update) => vec![&mut update.source],
         BoundStatement::Delete(delete) => vec![&mut delete.source],
         BoundStatement::Explain { statement, .. } => plans_of(statement),
-        BoundStatement::Maintenance(_) | BoundStatement::Utility(_) | BoundStatement::Empty => Vec::new(),
+        BoundStatement::Maintenance(_) | BoundStatement::Object(_) | BoundStatement::Utility(_) | BoundStatement::Empty => Vec::new(),
     }
 }
 

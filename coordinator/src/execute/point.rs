@@ -15,7 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::datum::Datum;
 use common::error::{Report, SqlError};
+use common::ids::Oid;
 use common::types::{Scalar, SqlType};
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use functions::context::SessionSettings;
@@ -27,10 +30,14 @@ use crate::prepared::Prepared;
 use crate::result::{Rows, RowsTag, StatementResult, StoredRows};
 use crate::row_expression::RowExpression;
 use crate::schema_view::SchemaView;
+use crate::sequences::SequenceReader;
 use crate::session::Session;
 use crate::target_table::TargetTable;
 use crate::transaction::{Committed, Transaction, commit_statement};
 use crate::write_set::{RefusalKind, WriteSet};
+
+/// The function that asks a sequence.
+const NEXTVAL: &str = "nextval";
 
 /// A statement that touches one row by its key.
 pub enum PointPlan {
@@ -63,8 +70,18 @@ enum Outputs {
 /// `INSERT … VALUES (one row)`.
 pub struct PointInsert {
     target: Arc<TargetTable>,
-    values: Vec<RowExpression>,
+    values: Vec<PointValue>,
     returning: Option<Returning>,
+}
+
+/// The value of a column of a new row.
+enum PointValue {
+    Expression(RowExpression),
+    /// The next value of a sequence, and what becomes of it: `t.0` is the value.
+    Next {
+        sequence: Oid,
+        then: RowExpression,
+    },
 }
 
 /// `UPDATE` or `DELETE … WHERE key = …`.
@@ -195,11 +212,37 @@ impl Planner<'_> {
         let types = Self::visible_types(&target);
         let mut values = Vec::with_capacity(row.len());
         for (expr, ty) in row.iter().zip(&types) {
-            let Some(value) = self.compile(expr, &[], *ty)? else { return Ok(None) };
+            let value = match self.compile(expr, &[], *ty)? {
+                Some(expression) => PointValue::Expression(expression),
+                None => match self.next_value(expr, *ty)? {
+                    Some(next) => next,
+                    None => return Ok(None),
+                },
+            };
             values.push(value);
         }
         let Ok(returning) = self.returning(insert.returning.as_ref(), &types)? else { return Ok(None) };
         Ok(Some(PointPlan::Insert(PointInsert { target, values, returning })))
+    }
+
+    /// An expression that asks one sequence once, and is immutable but for that.
+    fn next_value(&self, expr: &Expr, ty: SqlType) -> Result<Option<PointValue>, Report> {
+        let mut sequences = Vec::new();
+        let replaced = expr.clone().transform_down(|e| {
+            let Expr::ScalarFunction(call) = &e else { return Ok(Transformed::no(e)) };
+            if call.func.name() != NEXTVAL {
+                return Ok(Transformed::no(e));
+            }
+            sequences.extend(call.args.first().cloned());
+            Ok(Transformed::new(Expr::Column(Column::new(Some("t"), "0")), true, TreeNodeRecursion::Jump))
+        });
+        let replaced = replaced.map_err(|e| query::errors::report(&e))?.data;
+        let ([sequence], true) = (sequences.as_slice(), is_immutable(&replaced)) else { return Ok(None) };
+        let regclass = Scalar::Regclass.into();
+        let Ok(sequence) = RowExpression::compile(sequence, &[], &[], regclass, self.settings) else { return Ok(None) };
+        let Ok(Datum::Oid(sequence)) = sequence.evaluate(&[], &[]) else { return Ok(None) };
+        let then = RowExpression::compile(&replaced, &[("t", &[Scalar::Int8.into()])], self.parameters, ty, self.settings)?;
+        Ok(Some(PointValue::Next { sequence: Oid(sequence), then }))
     }
 
     fn update(&self, update: &BoundUpdate) -> Result<Option<PointPlan>, Report> {
@@ -238,7 +281,6 @@ impl Planner<'_> {
 
 /// Whether an expression depends on nothing but its columns and parameters.
 fn is_immutable(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
     !expr
         .exists(|e| {
             Ok(match e {
@@ -331,8 +373,19 @@ impl PointSelect {
 
 impl PointInsert {
     async fn execute(&self, session: &mut Session, prepared: &Prepared, parameters: &[Datum]) -> Result<Option<StatementResult>, Report> {
-        let values: Result<Vec<Datum>, Report> = self.values.iter().map(|v| v.evaluate(&[], parameters)).collect();
-        let visible = values?;
+        let mut visible = Vec::with_capacity(self.values.len());
+        let mut sequences = None;
+        for value in &self.values {
+            visible.push(match value {
+                PointValue::Expression(expression) => expression.evaluate(&[], parameters)?,
+                PointValue::Next { sequence, then } => {
+                    let reader = sequences.get_or_insert_with(|| SequenceReader::of(session, prepared.view.state()));
+                    let next = Datum::Int8(reader.next(*sequence).await?);
+                    then.evaluate(&[&[next]], parameters)?
+                }
+            });
+        }
+        self.target.generate(&mut visible)?;
         self.target.check(&visible, session.settings.format())?;
         let returned = self.returning.as_ref().map(|r| r.row(&visible, &[], parameters)).transpose()?;
         let stored = self.target.stored(visible, None);
@@ -342,7 +395,7 @@ impl PointInsert {
         let wait = session.lock_wait();
         let refusal = session.write(self.target.version, &mut writes, wait).await?;
         if let Some(refusal) = refusal {
-            let state = session.coordinator.state();
+            let state = session.state();
             let report = self.target.duplicate_error(&refusal, &state, session.settings.format());
             return Err(report.unwrap_or_else(|| Report::internal("a new row was refused as changed")));
         }
@@ -398,6 +451,7 @@ impl PointChange {
                 for (at, value) in assignments {
                     new[*at] = value.evaluate(&[&visible], parameters)?;
                 }
+                target.generate(&mut new)?;
                 target.check(&new, session.settings.format())?;
                 let returned = self.returning.as_ref().map(|r| r.row(&new, &[], parameters)).transpose()?;
                 let mut stored = old.clone();
@@ -419,7 +473,7 @@ impl PointChange {
             None => session.write(target.version, &mut writes, wait).await?,
         };
         if let Some(refusal) = refusal {
-            let report = target.duplicate_error(&refusal, &coordinator.state(), session.settings.format());
+            let report = target.duplicate_error(&refusal, &session.state(), session.settings.format());
             return Err(report.unwrap_or_else(|| Report::internal("a locked row has changed")));
         }
         Ok(Some(returned))

@@ -80,6 +80,9 @@ async fn run_optimised(
     let planner = &session.coordinator.planner;
     let plan = if types.is_empty() { optimised } else { planner.bind_parameters(optimised, types, parameters, context)? };
     let physical = planner.physical(&plan, context).await?;
+    if let Some(slot) = &session.observed_plan {
+        *slot.lock() = Some(Arc::clone(&physical));
+    }
     Ok(Box::pin(planner.execute(physical, context)?))
 }
 

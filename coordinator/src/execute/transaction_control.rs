@@ -13,7 +13,7 @@ pub fn ends_block(statement: &ParsedStatement) -> bool {
     match &statement.syntax {
         Syntax::Statement(tree) => matches!(tree.as_ref(), Statement::Commit { .. } | Statement::Rollback { .. }),
         Syntax::Empty => true,
-        Syntax::Maintenance(_) => false,
+        Syntax::Maintenance(_) | Syntax::Object(_) => false,
     }
 }
 
@@ -59,11 +59,10 @@ async fn end(session: &mut Session, commit: bool, chain: bool) -> Result<Stateme
         session.notices.push(Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"));
     }
     if !commit || session.transaction.is_failed() {
-        session.transaction.rollback().await;
+        session.rollback().await;
         return Ok(StatementResult::Command("ROLLBACK".into()));
     }
-    let version = session.coordinator.state().version();
-    if let Some(at) = session.transaction.commit(version).await? {
+    if let Some(at) = session.commit().await? {
         session.last_commit = session.last_commit.max(at);
     }
     Ok(StatementResult::Command("COMMIT".into()))
@@ -75,11 +74,10 @@ pub async fn end_implicit(session: &mut Session, succeeded: bool) -> Result<(), 
         return Ok(());
     }
     if !succeeded || session.transaction.is_failed() {
-        session.transaction.rollback().await;
+        session.rollback().await;
         return Ok(());
     }
-    let version = session.coordinator.state().version();
-    if let Some(at) = session.transaction.commit(version).await? {
+    if let Some(at) = session.commit().await? {
         session.last_commit = session.last_commit.max(at);
     }
     Ok(())

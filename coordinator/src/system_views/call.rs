@@ -1,7 +1,7 @@
 //! Functions that the catalog answers, by name. The table of names, argument types and results is in `functions::library::catalog_information`.
 //!
-//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (views, triggers, rules,
-//! sequences, comments) answer NULL to whatever is asked of them.
+//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (triggers, rules,
+//! comments) answer NULL to whatever is asked of them.
 
 mod privileges;
 mod server;
@@ -15,7 +15,7 @@ use common::sqlstate::SqlState;
 
 use super::context::SystemContext;
 use super::objects::{self, ListedIndex};
-use super::{definition_text, definitions, names, pg_type, roles, rows};
+use super::{definition_text, definitions, names, pg_type, roles, rows, view_text};
 
 /// Answers a function.
 pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result<Datum, Report> {
@@ -27,8 +27,23 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
         "pg_get_userbyid" => Ok(Datum::Text(user(system, args.oid(0)?))),
         "format_type" => Ok(text(pg_type::by_oid(Oid(args.oid(0)?)).map(|ty| names::quoted(ty.name)))),
         // Expressions are stored as SQL text.
-        "pg_get_expr" => Ok(args.value(0).clone()),
+        "pg_get_expr" => Ok(match args.value(0) {
+            Datum::Text(stored) => Datum::Text(definition_text::expression(system, stored)),
+            other => other.clone(),
+        }),
+        "nextval" => system.sequence_reader()?.next_now(Oid(args.oid(0)?)).map(Datum::Int8),
+        "currval" => system.sequence_reader()?.current(Oid(args.oid(0)?)).map(Datum::Int8),
+        "lastval" => system.sequence_reader()?.last().map(Datum::Int8),
+        "setval" => {
+            let value = args.int8(1)?;
+            system.sequence_reader()?.set_now(Oid(args.oid(0)?), value, args.is_true(2)).map(Datum::Int8)
+        }
+        "pg_sequence_last_value" => {
+            let standing = system.sequence_reader()?.standing_now(Oid(args.oid(0)?))?;
+            Ok(if standing.is_called { Datum::Int8(standing.last) } else { Datum::Null })
+        }
         "pg_get_indexdef" => index_definition(system, &args),
+        "pg_get_viewdef" => view_definition(system, &args),
         "pg_get_constraintdef" => constraint_definition(system, &args),
         "pg_get_serial_sequence" => serial_sequence(system, &args),
         "pg_get_function_arguments" | "pg_get_function_identity_arguments" => Ok(text(rows::functions::arguments(Oid(args.oid(0)?)))),
@@ -63,8 +78,7 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
 fn is_about_absent_objects(name: &str) -> bool {
     matches!(
         name,
-        "pg_get_viewdef"
-            | "pg_get_partkeydef"
+        "pg_get_partkeydef"
             | "pg_get_partition_constraintdef"
             | "pg_get_statisticsobjdef"
             | "pg_get_statisticsobjdef_columns"
@@ -78,7 +92,6 @@ fn is_about_absent_objects(name: &str) -> bool {
             | "shobj_description"
             | "col_description"
             | "pg_relation_filepath"
-            | "pg_sequence_last_value"
     )
 }
 
@@ -101,6 +114,13 @@ impl<'a> Arguments<'a> {
         match self.value(at) {
             Datum::Int4(value) => Ok(*value),
             other => Err(Report::internal(format!("argument {at} is no integer: {other:?}"))),
+        }
+    }
+
+    fn int8(&self, at: usize) -> Result<i64, Report> {
+        match self.value(at) {
+            Datum::Int8(value) => Ok(*value),
+            other => Err(Report::internal(format!("argument {at} is no bigint: {other:?}"))),
         }
     }
 
@@ -157,6 +177,11 @@ fn index_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datu
     Ok(Datum::Text(definition_text::index_column(&index, number).unwrap_or_default()))
 }
 
+fn view_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum, Report> {
+    let view = exists(system, args)?.and_then(|oid| system.catalog.view(oid));
+    Ok(text(view.map(|view| view_text::definition(system, &view.query))))
+}
+
 /// A constraint by oid.
 enum Constraint<'a> {
     Check(&'a Check),
@@ -178,7 +203,7 @@ fn constraint_definition(system: &SystemContext, args: &Arguments<'_>) -> Result
     })
 }
 
-/// No column has a sequence of its own.
+/// The sequence that goes with a column, qualified.
 fn serial_sequence(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum, Report> {
     let (name, column) = (args.text(0)?, args.text(1)?);
     let oid = named_relation(system, name)?;
@@ -187,7 +212,10 @@ fn serial_sequence(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum
         None => definitions::by_oid(oid).is_some_and(|relation| relation.columns.iter().any(|c| c.name == column)),
     };
     if known {
-        return Ok(Datum::Null);
+        let attnum = system.catalog.table(oid).and_then(|t| t.column_named(column).map(|c| c.attnum));
+        let owned = system.catalog.sequences_of(oid).find(|s| s.owner.map(|o| o.attnum) == attnum);
+        let schema = |schema: Oid| objects::schema_name(&system.catalog, schema).unwrap_or_default().to_owned();
+        return Ok(text(owned.map(|s| names::qualified(&schema(s.schema), &s.name))));
     }
     let relation = objects::by_oid(&system.catalog, oid).map(|(name, _)| name).unwrap_or_default();
     Err(Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{column}\" of relation \"{relation}\" does not exist")))

@@ -20,6 +20,7 @@ use super::sizes::{self, Sizes};
 use super::{call, names, objects, roles, rows};
 use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::schema_view::SchemaView;
+use crate::sequences::{SequenceMemory, SequenceReader};
 use crate::session::Session;
 use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub struct SystemContext {
     pub(super) parameters: Settings,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
+    pub(super) sequences: Arc<SequenceMemory>,
     /// What was asked of the workers before the statement's plan, for functions such as `pg_relation_size`.
     pub(super) sizes: OnceLock<Sizes>,
     /// The session's advisory locks, and how it waits for more of them.
@@ -46,6 +48,7 @@ impl SystemContext {
             settings: session.expression_settings(),
             parameters: session.settings.clone(),
             coordinator: Some(Arc::clone(&session.coordinator)),
+            sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),
             locks: Some(Arc::clone(&session.locks)),
             wait: session.lock_wait(),
@@ -55,7 +58,8 @@ impl SystemContext {
     /// The context of a session without a cluster.
     #[cfg(test)]
     pub(super) fn alone(catalog: Arc<CatalogState>, settings: SessionSettings, parameters: Settings) -> Self {
-        Self { catalog, settings, parameters, coordinator: None, sizes: OnceLock::new(), locks: None, wait: LockWait::FOREVER }
+        let sequences = Arc::default();
+        Self { catalog, settings, parameters, coordinator: None, sequences, sizes: OnceLock::new(), locks: None, wait: LockWait::FOREVER }
     }
 
     /// What must be asked of the workers before a plan is optimised: the sizes of partitions, if the plan has a function that tells them. Kernels
@@ -69,6 +73,12 @@ impl SystemContext {
             // It is set at most once for each statement.
             let _ = context.sizes.set(sizes);
         }
+    }
+
+    /// The sequences as the statement sees them.
+    pub(super) fn sequence_reader(&self) -> Result<SequenceReader, Report> {
+        let coordinator = self.coordinator.as_ref().ok_or_else(|| Report::internal("sequences are asked outside of a coordinator"))?;
+        Ok(SequenceReader { coordinator: Arc::clone(coordinator), memory: Arc::clone(&self.sequences), state: Arc::clone(&self.catalog) })
     }
 
     /// The connected clients.
@@ -107,7 +117,7 @@ impl SystemContext {
         Some(self.search_path().into_iter().find_map(|schema| self.relation_in(schema, &name)) == Some(oid))
     }
 
-    fn relation_name(&self, oid: Oid) -> Option<String> {
+    pub(super) fn relation_name(&self, oid: Oid) -> Option<String> {
         let (name, schema) = objects::by_oid(&self.catalog, oid)?;
         if self.is_relation_visible(oid)? {
             return Some(names::quoted(&name));

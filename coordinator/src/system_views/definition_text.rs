@@ -2,7 +2,9 @@
 
 use catalog::objects::{IndexColumn, Table};
 use catalog::state::CatalogState;
+use common::ids::Oid;
 
+use super::context::SystemContext;
 use super::names::{qualified, quoted};
 use super::objects::{ListedIndex, schema_name};
 
@@ -23,6 +25,27 @@ pub(super) fn index(state: &CatalogState, index: &ListedIndex<'_>, qualify: bool
         text.push_str(&format!(" WITH ({})", options.join(", ")));
     }
     text
+}
+
+/// A stored expression as it was written: sequences by their names.
+pub(super) fn expression(system: &SystemContext, stored: &str) -> String {
+    let mut out = String::with_capacity(stored.len());
+    let mut rest = stored;
+    while let Some(end) = rest.find("'::regclass") {
+        let start = rest[..end].rfind('\'').unwrap_or(end);
+        let named = rest.get(start + 1..end).and_then(|oid| oid.parse().ok()).and_then(|oid| system.relation_name(Oid(oid)));
+        match named {
+            Some(name) => {
+                out.push_str(&rest[..=start]);
+                out.push_str(&name.replace('\'', "''"));
+            }
+            None => out.push_str(&rest[..end]),
+        }
+        out.push_str("'::regclass");
+        rest = &rest[end + "'::regclass".len()..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// One column of an index, counted from 1, without its order, as `pg_get_indexdef(oid, n, …)` answers.

@@ -10,7 +10,7 @@ pub(super) fn qualified(schema: &str, name: &str) -> String {
 }
 
 /// The parts of a dotted name: quoted ones as they are, others in lower case.
-pub(super) fn split(text: &str) -> Result<Vec<String>, Report> {
+pub(crate) fn split(text: &str) -> Result<Vec<String>, Report> {
     let invalid = || Report::new(SqlState::INVALID_NAME, "invalid name syntax");
     let mut parts = Vec::new();
     let mut rest = text.trim();

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use catalog::objects::{Column, Enforcement, Index, IndexColumn, IndexState, Table, UniqueConstraint};
+use catalog::objects::{Column, Enforcement, Generated, Index, IndexColumn, IndexState, Sequence, Table, UniqueConstraint, View};
 use catalog::state::CatalogState;
 use common::ids::{Oid, RelationId};
-use common::types::SqlType;
+use common::types::{Scalar, SqlType};
 
 use super::definitions::{self, SystemRelation};
 
@@ -44,14 +44,26 @@ impl ListedIndex<'_> {
 pub(super) enum Listed<'a> {
     Table(&'a Table),
     Index(ListedIndex<'a>),
+    Sequence(&'a Sequence),
+    View(&'a View),
     System(&'static SystemRelation),
 }
 
 impl Listed<'_> {
+    pub(super) fn is_view(&self) -> bool {
+        match self {
+            Self::View(_) => true,
+            Self::System(relation) => relation.is_view,
+            Self::Table(_) | Self::Index(_) | Self::Sequence(_) => false,
+        }
+    }
+
     pub(super) fn oid(&self) -> Oid {
         match self {
             Self::Table(table) => table.oid,
             Self::Index(index) => index.oid,
+            Self::Sequence(sequence) => sequence.oid,
+            Self::View(view) => view.oid,
             Self::System(relation) => relation.oid,
         }
     }
@@ -60,6 +72,8 @@ impl Listed<'_> {
         match self {
             Self::Table(table) => &table.name,
             Self::Index(index) => index.name,
+            Self::Sequence(sequence) => &sequence.name,
+            Self::View(view) => &view.name,
             Self::System(relation) => relation.name,
         }
     }
@@ -68,6 +82,8 @@ impl Listed<'_> {
         match self {
             Self::Table(table) => table.schema,
             Self::Index(index) => index.schema,
+            Self::Sequence(sequence) => sequence.schema,
+            Self::View(view) => view.schema,
             Self::System(relation) => relation.schema.oid,
         }
     }
@@ -80,6 +96,8 @@ pub(super) fn all(state: &CatalogState) -> Vec<Listed<'_>> {
         listed.push(Listed::Table(table));
         listed.extend(indexes_of(state, table).map(Listed::Index));
     }
+    listed.extend(state.views().map(|v| Listed::View(v)));
+    listed.extend(state.sequences().map(|s| Listed::Sequence(s)));
     listed
 }
 
@@ -106,6 +124,12 @@ pub(super) fn by_oid(state: &CatalogState, oid: Oid) -> Option<(String, Oid)> {
     }
     if let Some(index) = state.index(oid) {
         return Some((index.name.clone(), index.schema));
+    }
+    if let Some(view) = state.view(oid) {
+        return Some((view.name.clone(), view.schema));
+    }
+    if let Some(sequence) = state.sequence(oid) {
+        return Some((sequence.name.clone(), sequence.schema));
     }
     if let Some(relation) = definitions::by_oid(oid) {
         return Some((relation.name.to_owned(), relation.schema.oid));
@@ -138,7 +162,12 @@ pub(super) struct ListedColumn<'a> {
     pub(super) ty: SqlType,
     pub(super) not_null: bool,
     pub(super) default: Option<&'a str>,
+    pub(super) generated: Option<Generated>,
 }
+
+/// The columns of every sequence.
+pub(super) const SEQUENCE_COLUMNS: &[(&str, Scalar)] =
+    &[("last_value", Scalar::Int8), ("log_cnt", Scalar::Int8), ("is_called", Scalar::Bool)];
 
 /// The columns of a table or a system relation that a `*` shows; none of an index.
 pub(super) fn columns<'a>(listed: &'a Listed<'_>) -> Vec<ListedColumn<'a>> {
@@ -149,13 +178,35 @@ pub(super) fn columns<'a>(listed: &'a Listed<'_>) -> Vec<ListedColumn<'a>> {
                 name: &c.name,
                 ty: c.ty,
                 not_null: c.not_null,
-                default: c.default.as_deref(),
+                // An identity column has no default to PostgreSQL.
+                default: c.default.as_deref().filter(|_| !c.generated.is_some_and(Generated::is_identity)),
+                generated: c.generated,
             };
             table.visible_columns().map(column).collect()
         }
         Listed::System(relation) => {
             let columns = relation.columns.iter().zip(1..);
-            columns.map(|(c, attnum)| ListedColumn { attnum, name: c.name, ty: c.ty, not_null: c.not_null, default: None }).collect()
+            columns
+                .map(|(c, attnum)| ListedColumn { attnum, name: c.name, ty: c.ty, not_null: c.not_null, default: None, generated: None })
+                .collect()
+        }
+        Listed::View(view) => {
+            let columns = view.columns.iter().zip(1..);
+            columns
+                .map(|((name, ty), attnum)| ListedColumn { attnum, name, ty: *ty, not_null: false, default: None, generated: None })
+                .collect()
+        }
+        Listed::Sequence(_) => {
+            let columns = SEQUENCE_COLUMNS.iter().zip(1..);
+            let column = |(name, ty): &(&'static str, Scalar), attnum| ListedColumn {
+                attnum,
+                name,
+                ty: (*ty).into(),
+                not_null: true,
+                default: None,
+                generated: None,
+            };
+            columns.map(|(c, attnum)| column(c, attnum)).collect()
         }
         Listed::Index(_) => Vec::new(),
     }

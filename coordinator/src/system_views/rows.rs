@@ -12,6 +12,7 @@ pub(super) mod roles;
 pub(super) mod schema_columns;
 pub(super) mod schema_constraints;
 pub(super) mod schema_relations;
+pub(super) mod sequences;
 pub(super) mod types;
 
 use std::sync::Arc;
@@ -111,6 +112,8 @@ fn pg_catalog(name: &str) -> RowSource {
         "pg_stat_activity" => return RowSource::Asked(activity::pg_stat_activity),
         "pg_locks" => return RowSource::Asked(locks::pg_locks),
         "pg_timezone_names" => activity::pg_timezone_names,
+        "pg_sequence" => sequences::pg_sequence,
+        "pg_sequences" => return RowSource::Asked(sequences::pg_sequences),
         "pg_stat_all_tables" | "pg_stat_user_tables" => return RowSource::Asked(cluster::pg_stat_user_tables),
         "pg_statio_all_tables" | "pg_statio_user_tables" => relations::pg_statio_user_tables,
         _ => return RowSource::Empty,
@@ -127,6 +130,7 @@ fn information_schema(name: &str) -> RowSource {
         "character_sets" => schema_relations::character_sets,
         "collations" => schema_relations::collations,
         "enabled_roles" => schema_relations::enabled_roles,
+        "sequences" => sequences::information_schema_sequences,
         "columns" => schema_columns::columns,
         "column_privileges" | "role_column_grants" => schema_columns::column_privileges,
         "element_types" => schema_columns::element_types,

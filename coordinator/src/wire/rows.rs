@@ -111,7 +111,7 @@ impl RowCursor {
 impl ValueWriter {
     pub(super) fn new(types: Vec<SqlType>, binary: Vec<bool>, session: &Session) -> Self {
         let named = types.iter().zip(&binary).any(|(ty, binary)| !binary && names_objects(*ty));
-        let names = named.then(|| SystemContext::new(session, &session.coordinator.view()));
+        let names = named.then(|| SystemContext::new(session, &session.view()));
         Self { types, binary, settings: *session.settings.format(), names }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::datum::Datum;
 use common::error::Report;
 use common::sqlstate::SqlState;
 use pgwire::messages::PgWireBackendMessage;
@@ -31,6 +32,11 @@ impl Client {
     }
 
     async fn run_statements(&mut self, text: &str) -> Result<(), Failure> {
+        if !self.session.transaction.is_failed()
+            && let Some((prepared, values)) = self.session.coordinator.statements.get_or_lift(&self.session, text)
+        {
+            return self.run_whole(prepared, values).await;
+        }
         let statements = self.session.coordinator.statements.get_or_parse(text)?;
         if statements.is_empty() {
             self.connection.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
@@ -44,13 +50,13 @@ impl Client {
             if !prepared.bound.parameters.is_empty() {
                 return Err(Report::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1").into());
             }
-            self.run_whole(prepared).await?;
+            self.run_whole(prepared, Vec::new()).await?;
         }
         Ok(())
     }
 
-    async fn run_whole(&mut self, prepared: Arc<Prepared>) -> Result<(), Failure> {
-        let mut portal = Portal::new(prepared, Vec::new(), Formats::default());
+    async fn run_whole(&mut self, prepared: Arc<Prepared>, parameters: Vec<Datum>) -> Result<(), Failure> {
+        let mut portal = Portal::new(prepared, parameters, Formats::default());
         self.start_portal(&mut portal).await?;
         if let Some(columns) = portal.row_columns() {
             describe(&mut self.connection, columns, &Formats::default());

@@ -57,6 +57,9 @@
 //! | `current_setting` | text | text | 42704 for an unknown name |
 //! | `current_setting` | text, bool | text | NULL for an unknown name when true |
 //! | `set_config` | text?, text?, bool? | text | volatile |
+//! | `nextval`, `currval` | regclass | int8 | volatile |
+//! | `lastval` | | int8 | volatile |
+//! | `setval` | regclass, int8, bool | int8 | volatile; the third argument is true when it is not given |
 //! | `pg_postmaster_start_time`, `pg_conf_load_time` | | timestamptz | |
 //! | `pg_cancel_backend` | int4 | bool | volatile |
 //! | `pg_terminate_backend` | int4, int8 | bool | volatile; the second argument is 0 when it is not given |
@@ -170,6 +173,10 @@ const ROLE_RIGHTS: &[&str] = &["USAGE", "MEMBER"];
 pub(crate) fn definitions() -> Vec<Definition> {
     let mut out: Vec<Definition> = STABLE.iter().map(|signature| row(signature, ask_catalog).stable()).collect();
     out.push(row("set_config(text,text,bool) text", ask_catalog).nullable().volatile());
+    for signature in ["nextval(regclass) int8", "currval(regclass) int8", "lastval() int8", "setval(regclass,int8,bool) int8"] {
+        out.push(row(signature, ask_catalog).volatile());
+    }
+    out.push(row("setval(regclass,int8) int8", |a| ask(a, &[a.value(0).clone(), a.value(1).clone(), Datum::Bool(true)])).volatile());
     out.push(row("pg_cancel_backend(int4) bool", ask_catalog).volatile());
     out.push(row("pg_terminate_backend(int4,int8) bool", ask_catalog).volatile());
     out.push(row("pg_terminate_backend(int4) bool", |a| ask(a, &[a.value(0).clone(), Datum::Int8(0)])).volatile());

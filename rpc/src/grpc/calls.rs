@@ -4,7 +4,7 @@ use bytes::Bytes;
 use common::ids::{CatalogVersion, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog_api::RegisterRequest;
+use crate::catalog_api::{RegisterRequest, SequenceCall};
 use crate::error::RpcError;
 use crate::locks::{AdvisoryKey, EndOfWait, LockMode, LockWait, WaitTicket};
 use crate::worker_api::{
@@ -60,6 +60,7 @@ pub(crate) enum CatalogCall {
     Propose(CatalogVersion, Bytes),
     Timestamps(u32),
     AllocateIds(u32),
+    Sequence(Oid, SequenceCall),
     Register(RegisterRequest),
     Heartbeat(WorkerId),
     OldestSnapshot(String, Timestamp),

@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use crate::catalog_api::{CatalogApi, RegisterRequest, StateStream};
+use crate::catalog_api::{CatalogApi, RegisterRequest, SequenceAnswer, SequenceCall, StateStream};
 use crate::error::RpcError;
 use crate::grpc::calls::{Call, CatalogCall, EncodedFragment, StreamCall, WorkerCall};
 use crate::grpc::envelope::Envelope;
@@ -273,6 +273,10 @@ impl CatalogApi for CatalogClient {
 
     async fn allocate_ids(&self, count: u32) -> Answer<u64> {
         self.call(CatalogCall::AllocateIds(count)).await
+    }
+
+    async fn sequence(&self, sequence: Oid, call: SequenceCall) -> Answer<SequenceAnswer> {
+        self.call(CatalogCall::Sequence(sequence, call)).await
     }
 
     async fn register(&self, request: RegisterRequest) -> Answer<WorkerId> {

@@ -161,6 +161,7 @@ async fn call_catalog(catalog: &dyn CatalogApi, call: CatalogCall) -> Envelope {
         CatalogCall::Propose(base, changes) => answered(catalog.propose(base, changes).await),
         CatalogCall::Timestamps(count) => answered(catalog.timestamps(count).await),
         CatalogCall::AllocateIds(count) => answered(catalog.allocate_ids(count).await),
+        CatalogCall::Sequence(sequence, call) => answered(catalog.sequence(sequence, call).await),
         CatalogCall::Register(request) => answered(catalog.register(request).await),
         CatalogCall::Heartbeat(worker) => answered(catalog.heartbeat(worker).await),
         CatalogCall::OldestSnapshot(node, oldest) => answered(catalog.oldest_snapshot(node, oldest).await),

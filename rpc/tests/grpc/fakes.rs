@@ -15,7 +15,7 @@ use common::error::Report;
 use common::ids::{CatalogVersion, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use futures::{Stream, StreamExt, stream};
-use rpc::catalog_api::{CatalogApi, RegisterRequest, StateStream};
+use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceAnswer, SequenceCall, StateStream};
 use rpc::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockOwner, LockTarget, LockWait, LockWaiter, WaitTicket};
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag,
@@ -323,6 +323,11 @@ impl CatalogApi for FakeCatalog {
     async fn allocate_ids(&self, count: u32) -> Answer<u64> {
         self.note(format!("ids {count}"));
         Ok(20_000 + u64::from(count))
+    }
+
+    async fn sequence(&self, _: Oid, call: SequenceCall) -> Answer<SequenceAnswer> {
+        let SequenceCall::Take(count) = call else { return Err(failure()) };
+        Ok(SequenceAnswer { version: CatalogVersion(7), generation: 3, value: 10, is_called: true, count, increment: 2 })
     }
 
     async fn register(&self, request: RegisterRequest) -> Answer<WorkerId> {

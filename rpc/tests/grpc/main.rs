@@ -12,7 +12,7 @@ use common::ids::{CatalogVersion, Epoch, GroupId, Oid, PartitionId, RelationId, 
 use common::sqlstate::SqlState;
 use fakes::{FakeCatalog, FakeWorker, batch, failure, lock_waiter};
 use futures::StreamExt;
-use rpc::catalog_api::{CatalogApi, RegisterRequest};
+use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceCall};
 use rpc::directory::{DynamicDirectory, WorkerDirectory};
 use rpc::grpc::{CatalogClient, WorkerClient, serve};
 use rpc::locks::{AdvisoryKey, EndOfWait};
@@ -187,6 +187,8 @@ async fn the_catalog_answers_over_the_network() {
     assert_eq!(client.propose(CatalogVersion(4), Bytes::from_static(b"changes")).await.unwrap(), CatalogVersion(5));
     assert_eq!(client.timestamps(10).await.unwrap(), Timestamp(1010));
     assert_eq!(client.allocate_ids(3).await.unwrap(), 20_003);
+    let run = client.sequence(Oid(8), SequenceCall::Take(5)).await.unwrap();
+    assert_eq!((run.value, run.count, run.increment), (10, 5, 2));
     let request = RegisterRequest { id: None, address: "there:1".to_owned(), groups: 2, last_timestamp: Timestamp(40) };
     assert_eq!(client.register(request).await.unwrap(), WorkerId(6));
     client.heartbeat(WorkerId(6)).await.unwrap();

@@ -269,6 +269,7 @@ impl Binder<'_> {
         }
         let info = self.relation(name)?;
         let (plan, mut table) = self.scan(&info)?;
+        self.named_as_in_view(name, &info, &mut table)?;
         if let Some(alias) = alias {
             table.name = folded(&alias.name);
             table.schema = None;
@@ -281,6 +282,10 @@ impl Binder<'_> {
     pub(crate) fn relation(&self, name: &ObjectName) -> Result<Arc<RelationInfo>> {
         let parts = name_parts(name)?;
         let found = match parts.as_slice() {
+            [_] if super::view::referenced(name)?.is_some() => {
+                let named = super::view::referenced(name)?.and_then(|oid| self.view.relation_by_oid(oid));
+                named.and_then(|(schema, relation)| self.view.relation(&schema, &relation))
+            }
             [relation] => {
                 let system = std::iter::once("pg_catalog".to_owned());
                 let mut path = system.chain(self.settings.search_path.iter().cloned());
@@ -302,6 +307,9 @@ impl Binder<'_> {
 
     /// A scan of a relation, under a new name in the plan.
     pub(crate) fn scan(&self, info: &RelationInfo) -> Result<(LogicalPlan, ScopeTable)> {
+        if let Some(view) = &info.view {
+            return self.view(info, view);
+        }
         let alias = TableReference::bare(self.unique("r"));
         let plan = TableScanBuilder::new(alias.clone(), Arc::clone(&info.source)).build()?;
         let columns = info.columns.iter().map(|column| {
@@ -329,7 +337,7 @@ impl Binder<'_> {
             columns: columns.collect(),
             system: table_oid.into_iter().collect(),
             primary_key: primary.iter().filter_map(place).collect(),
-            row: (info.kind == RelationKind::Table).then(|| ScopeRow { reference: alias, relation: info.oid }),
+            row: (info.kind == RelationKind::Table).then_some(ScopeRow { reference: alias, relation: info.oid }),
             is_value: false,
         };
         Ok((LogicalPlan::TableScan(plan), table))

@@ -22,7 +22,8 @@ use super::returning::row_scope;
 use super::scope::{Scope, folded};
 use crate::bound::{BoundInsert, ConflictAction, OnConflict};
 use crate::error::{BindError, Result};
-use crate::schema::{RelationInfo, RelationKind};
+use crate::object_syntax::{OVERRIDING_SYSTEM, OVERRIDING_USER};
+use crate::schema::{ColumnInfo, Generated, RelationInfo, RelationKind};
 
 impl Binder<'_> {
     pub(crate) fn insert(&self, insert: &Insert) -> Result<BoundInsert> {
@@ -31,21 +32,22 @@ impl Binder<'_> {
         };
         let info = self.target(name)?;
         let places = self.insert_columns(&info, &insert.columns)?;
+        let overriding = Overriding::of(insert)?;
         let types: Vec<SqlType> = info.columns.iter().map(|c| c.ty).collect();
         let (source, rows) = match &insert.source {
             None => {
-                let row = self.completed(&info, &places, Vec::new())?;
+                let row = self.completed(&info, &places, Vec::new(), overriding)?;
                 (self.rows_plan(vec![row.clone()], &types)?, Some(vec![row]))
             }
             Some(query) => match query.body.as_ref() {
                 SetExpr::Values(values) if query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() => {
-                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty())?;
+                    let rows = self.insert_values(&info, &places, values, !insert.columns.is_empty(), overriding)?;
                     let plain = !rows.iter().flatten().any(super::has_subquery);
                     (self.rows_plan(rows.clone(), &types)?, plain.then_some(rows))
                 }
                 _ => {
                     let relation = self.query(query, None, None)?;
-                    (self.insert_query(&info, &places, relation, !insert.columns.is_empty())?.plan, None)
+                    (self.insert_query(&info, &places, relation, !insert.columns.is_empty(), overriding)?.plan, None)
                 }
             },
         };
@@ -66,6 +68,8 @@ impl Binder<'_> {
         let info = self.relation(name)?;
         match info.kind {
             RelationKind::Table => Ok(info),
+            RelationKind::View => Err(BindError::unsupported(format!("changing rows through the view \"{}\"", info.name))),
+            RelationKind::Sequence => Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change sequence \"{}\"", info.name))),
             RelationKind::SystemView => {
                 Err(BindError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change relation \"{}\"", info.name)))
             }
@@ -114,18 +118,34 @@ impl Binder<'_> {
     }
 
     /// A row of all columns: the given ones cast, defaults in the others. Values beyond those given take their defaults too.
-    fn completed(&self, info: &RelationInfo, places: &[usize], given: Vec<Option<TypedExpr>>) -> Result<Vec<Expr>> {
+    fn completed(
+        &self,
+        info: &RelationInfo,
+        places: &[usize],
+        given: Vec<Option<TypedExpr>>,
+        overriding: Option<Overriding>,
+    ) -> Result<Vec<Expr>> {
         let mut row: Vec<Option<Expr>> = vec![None; info.columns.len()];
         for (value, &at) in given.into_iter().zip(places) {
             if let Some(value) = value {
                 let column = &info.columns[at];
+                if !overriding_allows(column, overriding)? {
+                    continue;
+                }
                 row[at] = Some(resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr);
             }
         }
         row.into_iter().enumerate().map(|(at, value)| value.map_or_else(|| self.default_value(info, at), Ok)).collect()
     }
 
-    fn insert_values(&self, info: &RelationInfo, places: &[usize], values: &Values, named: bool) -> Result<Vec<Vec<Expr>>> {
+    fn insert_values(
+        &self,
+        info: &RelationInfo,
+        places: &[usize],
+        values: &Values,
+        named: bool,
+        overriding: Option<Overriding>,
+    ) -> Result<Vec<Vec<Expr>>> {
         let scope = Scope::default();
         let env = Environment::new(&scope, None, None, "VALUES");
         let width = values.rows.first().map_or(0, |row| row.content.len());
@@ -139,15 +159,22 @@ impl Binder<'_> {
             for tree in &row.content {
                 given.push(if is_default(tree) { None } else { Some(self.expression(tree, &env)?) });
             }
-            rows.push(self.completed(info, places, given)?);
+            rows.push(self.completed(info, places, given, overriding)?);
         }
         Ok(rows)
     }
 
-    fn insert_query(&self, info: &RelationInfo, places: &[usize], relation: Relation, named: bool) -> Result<Relation> {
+    fn insert_query(
+        &self,
+        info: &RelationInfo,
+        places: &[usize],
+        relation: Relation,
+        named: bool,
+        overriding: Option<Overriding>,
+    ) -> Result<Relation> {
         check_width(relation.columns.len(), places.len(), named)?;
         let given = relation.columns.iter().map(|c| Some(c.value.clone())).collect();
-        let row = self.completed(info, places, given)?;
+        let row = self.completed(info, places, given, overriding)?;
         let outputs = row.into_iter().zip(&info.columns);
         let outputs =
             outputs.map(|(expr, column)| Output { name: column.name.clone(), value: TypedExpr::new(expr, column.ty), origin: None });
@@ -212,6 +239,7 @@ impl Binder<'_> {
                 return self.default_value(info, at);
             }
             let column = &info.columns[at];
+            refuse_generated(column, |name| format!("column \"{name}\" can only be updated to DEFAULT"))?;
             let bound = self.expression(tree, env)?;
             Ok(resolve::assignment_cast(&self.cx(), bound, column.ty, &column.name)?.expr)
         };
@@ -239,6 +267,7 @@ impl Binder<'_> {
                     for (name, value) in names.iter().zip(values) {
                         let at = self.column_place(info, name)?;
                         let column = &info.columns[at];
+                        refuse_generated(column, |name| format!("column \"{name}\" can only be updated to DEFAULT"))?;
                         assign(at, resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr)?;
                     }
                 }
@@ -250,6 +279,53 @@ impl Binder<'_> {
         }
         Ok(assigned)
     }
+}
+
+/// The OVERRIDING clause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overriding {
+    System,
+    User,
+}
+
+impl Overriding {
+    fn of(insert: &Insert) -> Result<Option<Self>> {
+        match insert.partitioned.as_deref() {
+            None => Ok(None),
+            Some([Tree::Identifier(name)]) if name.value == OVERRIDING_SYSTEM => Ok(Some(Self::System)),
+            Some([Tree::Identifier(name)]) if name.value == OVERRIDING_USER => Ok(Some(Self::User)),
+            Some(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"partition\"")),
+        }
+    }
+}
+
+/// Whether a value that an INSERT gives for the column is taken; `false`: the column's own value comes in its place.
+fn overriding_allows(column: &ColumnInfo, overriding: Option<Overriding>) -> Result<bool> {
+    match (column.generated, overriding) {
+        (Some(Generated::IdentityAlways | Generated::IdentityByDefault), Some(Overriding::User)) => Ok(false),
+        (Some(Generated::IdentityAlways), Some(Overriding::System)) => Ok(true),
+        _ => {
+            let message = |name: &str| format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+            refuse_generated(column, message).map_err(|error| match column.generated {
+                Some(Generated::IdentityAlways) => {
+                    common::error::SqlError::report(&error).with_hint("Use OVERRIDING SYSTEM VALUE to override.").into()
+                }
+                _ => error,
+            })?;
+            Ok(true)
+        }
+    }
+}
+
+/// 428C9 for a value of a column that makes its own always.
+fn refuse_generated(column: &ColumnInfo, message: impl Fn(&str) -> String) -> Result<()> {
+    let what = match column.generated {
+        None | Some(Generated::IdentityByDefault) => return Ok(()),
+        Some(Generated::Stored) => "a generated column",
+        Some(Generated::IdentityAlways) => "an identity column defined as GENERATED ALWAYS",
+    };
+    let report = Report::new(SqlState::GENERATED_ALWAYS, message(&column.name));
+    Err(report.with_detail(format!("Column \"{}\" is {what}.", column.name)).into())
 }
 
 fn is_default(tree: &Tree) -> bool {

@@ -192,7 +192,7 @@ fn policy_of(clause: &RowLockClause) -> LockPolicy {
     }
 }
 
-pub(crate) fn not_allowed(clause: &str, with: &str) -> BindError {
+fn not_allowed(clause: &str, with: &str) -> BindError {
     BindError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("FOR {clause} is not allowed with {with}"))
 }
 
@@ -208,6 +208,19 @@ fn check_select(select: &Select, clause: &str) -> Result<()> {
         return Err(not_allowed(clause, "HAVING clause"));
     }
     Ok(())
+}
+
+/// What is found in the expressions of a SELECT.
+pub(crate) fn check_calls(clause: &str, has_aggregates: bool, has_windows: bool, has_sets: bool) -> Result<()> {
+    let refused = [
+        (has_aggregates, "aggregate functions"),
+        (has_windows, "window functions"),
+        (has_sets, "set-returning functions in the target list"),
+    ];
+    match refused.iter().find(|(is_there, _)| *is_there) {
+        Some((_, what)) => Err(not_allowed(clause, what)),
+        None => Ok(()),
+    }
 }
 
 /// The names of the tables whose rows an outer join may leave out.

@@ -100,14 +100,7 @@ impl Binder<'_> {
         let mut windows = collected.windows.borrow().clone();
         let mut sets = collected.sets.borrow().clone();
         if let Some((clause, rows)) = locking {
-            let refused = [
-                (is_grouped, "aggregate functions"),
-                (!windows.is_empty(), "window functions"),
-                (!sets.is_empty(), "set-returning functions in the target list"),
-            ];
-            if let Some((_, what)) = refused.iter().find(|(is_there, _)| *is_there) {
-                return Err(super::row_locks::not_allowed(clause, what));
-            }
+            super::row_locks::check_calls(clause, is_grouped, !windows.is_empty(), !sets.is_empty())?;
             parts.outputs.extend(rows(&source.scope)?);
         }
         if is_grouped {

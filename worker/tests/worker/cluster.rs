@@ -152,6 +152,7 @@ impl Cluster {
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            generated: None,
         };
         let table = Table {
             oid,

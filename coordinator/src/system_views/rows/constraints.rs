@@ -1,6 +1,6 @@
 //! Indexes, constraints, and what depends on what.
 
-use catalog::objects::{Check, Enforcement, Table, UniqueConstraint};
+use catalog::objects::{Check, Enforcement, Generated, Table, UniqueConstraint};
 use common::datum::Datum;
 use common::ids::Oid;
 
@@ -144,8 +144,20 @@ pub(super) fn pg_depend(reading: &Reading<'_>) -> Vec<Row> {
                 columns_of(table, check).into_iter().map(|attnum| row((constraint, check.oid), (relation, table.oid, attnum), "a")),
             );
         }
-        for column in table.visible_columns().filter(|c| c.default.is_some()) {
+        for column in table.visible_columns().filter(|c| c.default.is_some() && !c.generated.is_some_and(Generated::is_identity)) {
             rows.push(row((default, objects::default_oid(table, column)), (relation, table.oid, column.attnum), "a"));
+        }
+    }
+    for sequence in reading.catalog.sequences() {
+        rows.push(row((relation, sequence.oid), (namespace, sequence.schema, 0), "n"));
+        if let Some(owner) = sequence.owner {
+            let kind = if owner.is_identity { "i" } else { "a" };
+            rows.push(row((relation, sequence.oid), (relation, owner.table, owner.attnum), kind));
+        }
+        let asks = format!("'{}'::regclass", sequence.oid);
+        for table in reading.catalog.tables() {
+            let asking = table.visible_columns().filter(|c| c.generated.is_none() && c.default.as_ref().is_some_and(|d| d.contains(&asks)));
+            rows.extend(asking.map(|c| row((default, objects::default_oid(table, c)), (relation, sequence.oid, 0), "n")));
         }
     }
     rows

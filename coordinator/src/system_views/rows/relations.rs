@@ -1,5 +1,6 @@
 //! Schemas, relations and their columns.
 
+use catalog::objects::Generated;
 use common::datum::Datum;
 use common::ids::Oid;
 use common::types::SqlType;
@@ -9,6 +10,7 @@ use super::super::definitions::{self, PG_CATALOG};
 use super::super::objects::{self, Listed, ListedIndex};
 use super::super::pg_type;
 use super::super::roles::{OWNER, OWNER_OID};
+use super::super::view_text;
 use super::{FALSE, NONE, NULL, Reading, Row, TRUE, count, int2s, oid, text};
 
 /// PostgreSQL's oid of the access method heap.
@@ -38,8 +40,8 @@ struct Class {
     options: Datum,
 }
 
-fn class_row(listed: &Listed<'_>) -> Row {
-    let class = match listed {
+fn class_of(listed: &Listed<'_>) -> Class {
+    match listed {
         Listed::Table(table) => Class {
             access_method: oid(HEAP),
             filenode: Datum::Oid(table.storage.0),
@@ -60,6 +62,26 @@ fn class_row(listed: &Listed<'_>) -> Row {
             replica_identity: "n",
             options: options(index.options),
         },
+        Listed::View(view) => Class {
+            access_method: NONE,
+            filenode: NONE,
+            has_index: false,
+            kind: "v",
+            columns: view.columns.len(),
+            checks: 0,
+            replica_identity: "n",
+            options: options(&view.options),
+        },
+        Listed::Sequence(sequence) => Class {
+            access_method: NONE,
+            filenode: oid(sequence.oid),
+            has_index: false,
+            kind: "S",
+            columns: objects::SEQUENCE_COLUMNS.len(),
+            checks: 0,
+            replica_identity: "n",
+            options: NULL,
+        },
         Listed::System(relation) => Class {
             access_method: if relation.is_view { NONE } else { oid(HEAP) },
             filenode: NONE,
@@ -70,7 +92,11 @@ fn class_row(listed: &Listed<'_>) -> Row {
             replica_identity: "n",
             options: NULL,
         },
-    };
+    }
+}
+
+fn class_row(listed: &Listed<'_>) -> Row {
+    let class = class_of(listed);
     vec![
         oid(listed.oid()),
         text(listed.name()),
@@ -91,12 +117,12 @@ fn class_row(listed: &Listed<'_>) -> Row {
         text(class.kind),
         count(class.columns),
         count(class.checks),
-        FALSE, // relhasrules
-        FALSE, // relhastriggers
-        FALSE, // relhassubclass
-        FALSE, // relrowsecurity
-        FALSE, // relforcerowsecurity
-        TRUE,  // relispopulated
+        Datum::Bool(class.kind == "v"), // relhasrules
+        FALSE,                          // relhastriggers
+        FALSE,                          // relhassubclass
+        FALSE,                          // relrowsecurity
+        FALSE,                          // relforcerowsecurity
+        TRUE,                           // relispopulated
         text(class.replica_identity),
         FALSE, // relispartition
         NONE,  // relrewrite
@@ -124,15 +150,28 @@ pub(super) fn pg_attribute(reading: &Reading<'_>) -> Vec<Row> {
                 for column in table.columns.iter().filter(|c| !c.hidden) {
                     let shape = Attribute {
                         not_null: column.not_null && !column.dropped,
-                        has_default: column.default.is_some() && !column.dropped,
+                        has_default: column.default.is_some() && !column.dropped && !column.generated.is_some_and(Generated::is_identity),
                         dropped: column.dropped,
+                        generated: column.generated.filter(|_| !column.dropped),
                     };
                     rows.push(attribute(table.oid, &column.name, column.ty, column.attnum, shape));
                 }
             }
+            Listed::View(view) => {
+                for ((name, ty), attnum) in view.columns.iter().zip(1..) {
+                    let shape = Attribute { not_null: false, has_default: false, dropped: false, generated: None };
+                    rows.push(attribute(view.oid, name, *ty, attnum, shape));
+                }
+            }
+            Listed::Sequence(sequence) => {
+                for ((name, ty), attnum) in objects::SEQUENCE_COLUMNS.iter().zip(1..) {
+                    let shape = Attribute { not_null: true, has_default: false, dropped: false, generated: None };
+                    rows.push(attribute(sequence.oid, name, (*ty).into(), attnum, shape));
+                }
+            }
             Listed::System(relation) => {
                 for (column, attnum) in relation.columns.iter().zip(1..) {
-                    let shape = Attribute { not_null: column.not_null, has_default: false, dropped: false };
+                    let shape = Attribute { not_null: column.not_null, has_default: false, dropped: false, generated: None };
                     rows.push(attribute(relation.oid, column.name, column.ty, attnum, shape));
                 }
             }
@@ -144,7 +183,7 @@ pub(super) fn pg_attribute(reading: &Reading<'_>) -> Vec<Row> {
 fn index_attributes(index: &ListedIndex<'_>, rows: &mut Vec<Row>) {
     for (attnum, place) in index.attnums().zip(1..) {
         if let Some(column) = index.table.column(attnum) {
-            let shape = Attribute { not_null: false, has_default: false, dropped: false };
+            let shape = Attribute { not_null: false, has_default: false, dropped: false, generated: None };
             rows.push(attribute(index.oid, &column.name, column.ty, place, shape));
         }
     }
@@ -154,6 +193,7 @@ struct Attribute {
     not_null: bool,
     has_default: bool,
     dropped: bool,
+    generated: Option<Generated>,
 }
 
 fn attribute(relation: Oid, name: &str, ty: SqlType, attnum: i16, shape: Attribute) -> Row {
@@ -174,9 +214,13 @@ fn attribute(relation: Oid, name: &str, ty: SqlType, attnum: i16, shape: Attribu
         text(""), // attcompression
         Datum::Bool(shape.not_null),
         Datum::Bool(shape.has_default),
-        FALSE,    // atthasmissing
-        text(""), // attidentity
-        text(""), // attgenerated
+        FALSE, // atthasmissing
+        text(match shape.generated {
+            Some(Generated::IdentityAlways) => "a",
+            Some(Generated::IdentityByDefault) => "d",
+            Some(Generated::Stored) | None => "",
+        }),
+        text(if shape.generated == Some(Generated::Stored) { "s" } else { "" }),
         Datum::Bool(shape.dropped),
         TRUE,           // attislocal
         Datum::Int4(0), // attinhcount
@@ -188,7 +232,7 @@ pub(super) fn pg_attrdef(reading: &Reading<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for table in reading.catalog.tables() {
         for column in table.visible_columns() {
-            if let Some(default) = &column.default {
+            if let Some(default) = column.default.as_ref().filter(|_| !column.generated.is_some_and(Generated::is_identity)) {
                 rows.push(vec![oid(objects::default_oid(table, column)), oid(table.oid), Datum::Int2(column.attnum), text(default)]);
             }
         }
@@ -210,10 +254,15 @@ pub(super) fn pg_tables(reading: &Reading<'_>) -> Vec<Row> {
     rows
 }
 
-/// The system's views; their rows are computed, so that they have no definition in SQL.
-pub(super) fn pg_views(_: &Reading<'_>) -> Vec<Row> {
-    let views = definitions::all().iter().filter(|relation| relation.is_view);
-    views.map(|relation| vec![text(relation.schema.name), text(relation.name), text(OWNER), NULL]).collect()
+/// The rows of the system's views are computed, so that they have no definition in SQL.
+pub(super) fn pg_views(reading: &Reading<'_>) -> Vec<Row> {
+    let system = definitions::all().iter().filter(|relation| relation.is_view);
+    let system = system.map(|relation| vec![text(relation.schema.name), text(relation.name), text(OWNER), NULL]);
+    let users = reading.catalog.views().map(|view| {
+        let definition = view_text::definition(reading.system, &view.query);
+        vec![reading.schema(view.schema), text(&view.name), text(OWNER), text(definition)]
+    });
+    system.chain(users).collect()
 }
 
 pub(super) fn pg_indexes(reading: &Reading<'_>) -> Vec<Row> {

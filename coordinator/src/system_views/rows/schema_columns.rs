@@ -1,8 +1,12 @@
 //! The information schema: columns, and what their types are made of.
 
+use std::sync::Arc;
+
+use catalog::objects::{Generated, Sequence};
 use common::datum::Datum;
 use common::types::{Scalar, SqlType};
 
+use super::super::definition_text;
 use super::super::objects::{self, Listed, ListedColumn};
 use super::super::pg_type;
 use super::super::roles::OWNER;
@@ -34,7 +38,10 @@ fn column_row(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<
         text(listed.name()),
         text(column.name),
         number,
-        column.default.map_or(NULL, text),
+        match column.generated {
+            Some(Generated::Stored) => NULL,
+            _ => column.default.map_or(NULL, |stored| text(definition_text::expression(reading.system, stored))),
+        },
         yes_or_no(!column.not_null),
         text(data_type(column.ty)),
     ];
@@ -45,10 +52,29 @@ fn column_row(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<
     row.extend([NULL, NULL, NULL]); // domain
     row.extend([reading.database(), text("pg_catalog"), text(udt_name(column.ty))]);
     row.extend([NULL, NULL, NULL, NULL]); // scope, maximum cardinality
-    row.extend([text(column.attnum.to_string()), yes_or_no(false), yes_or_no(false)]);
-    row.extend([NULL, NULL, NULL, NULL, NULL]); // identity
-    row.extend([yes_or_no(false), text("NEVER"), NULL, yes_or_no(is_table)]);
+    row.extend([text(column.attnum.to_string()), yes_or_no(false)]);
+    row.extend(identity(reading, listed, column));
+    let generated = column.default.filter(|_| column.generated == Some(Generated::Stored));
+    let generation = generated.map_or(NULL, |stored| text(definition_text::expression(reading.system, stored)));
+    row.extend([text(if generated.is_some() { "ALWAYS" } else { "NEVER" }), generation, yes_or_no(is_table)]);
     row
+}
+
+/// is_identity, identity_generation, start, increment, maximum, minimum, cycle.
+fn identity(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<'_>) -> [Datum; 7] {
+    let owned = |s: &&Arc<Sequence>| s.owner.is_some_and(|o| o.attnum == column.attnum && o.is_identity);
+    let generation = match column.generated {
+        Some(Generated::IdentityAlways) => "ALWAYS",
+        Some(Generated::IdentityByDefault) => "BY DEFAULT",
+        Some(Generated::Stored) | None => return [yes_or_no(false), NULL, NULL, NULL, NULL, NULL, yes_or_no(false)],
+    };
+    match reading.catalog.sequences_of(listed.oid()).find(owned) {
+        Some(s) => {
+            let number = |n: i64| text(n.to_string());
+            [yes_or_no(true), text(generation), number(s.start), number(s.increment), number(s.max), number(s.min), yes_or_no(s.cycle)]
+        }
+        None => [yes_or_no(true), text(generation), NULL, NULL, NULL, NULL, yes_or_no(false)],
+    }
 }
 
 /// The name of a type in the standard's words.
@@ -128,7 +154,7 @@ pub(super) fn column_privileges(reading: &Reading<'_>) -> Vec<Row> {
 pub(super) fn element_types(reading: &Reading<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
     for listed in relations(reading) {
-        let kind = if matches!(listed, Listed::System(relation) if relation.is_view) { "VIEW" } else { "TABLE" };
+        let kind = if listed.is_view() { "VIEW" } else { "TABLE" };
         for column in objects::columns(&listed).into_iter().filter(|c| c.ty.is_array) {
             let element = column.ty.element();
             let number = text(column.attnum.to_string());

@@ -3,6 +3,7 @@
 use super::super::definitions;
 use super::super::objects::{self, Listed};
 use super::super::roles::{OWNER, roles};
+use super::super::view_text;
 use super::{NULL, Reading, Row, text, types, yes_or_no};
 
 /// The privileges on a table, in PostgreSQL's order.
@@ -20,12 +21,12 @@ pub(super) fn schemata(reading: &Reading<'_>) -> Vec<Row> {
 
 /// Tables and views: what is no index.
 pub(super) fn relations<'a>(reading: &Reading<'a>) -> impl Iterator<Item = Listed<'a>> {
-    objects::all(reading.catalog).into_iter().filter(|listed| !matches!(listed, Listed::Index(_)))
+    objects::all(reading.catalog).into_iter().filter(|listed| !matches!(listed, Listed::Index(_) | Listed::Sequence(_)))
 }
 
 pub(super) fn tables(reading: &Reading<'_>) -> Vec<Row> {
     let row = |listed: Listed<'_>| {
-        let kind = if is_view(&listed) { "VIEW" } else { "BASE TABLE" };
+        let kind = if listed.is_view() { "VIEW" } else { "BASE TABLE" };
         let mut row = vec![reading.database(), reading.schema(listed.schema()), text(listed.name()), text(kind)];
         row.extend([NULL, NULL, NULL, NULL, NULL]);
         row.extend([yes_or_no(matches!(listed, Listed::Table(_))), yes_or_no(false), NULL]);
@@ -34,18 +35,19 @@ pub(super) fn tables(reading: &Reading<'_>) -> Vec<Row> {
     relations(reading).map(row).collect()
 }
 
-fn is_view(listed: &Listed<'_>) -> bool {
-    matches!(listed, Listed::System(relation) if relation.is_view)
-}
-
-/// The system's views; their rows are computed, so that they have no definition in SQL.
+/// The rows of the system's views are computed, so that they have no definition in SQL.
 pub(super) fn views(reading: &Reading<'_>) -> Vec<Row> {
     let row = |listed: Listed<'_>| {
-        let mut row = vec![reading.database(), reading.schema(listed.schema()), text(listed.name()), NULL, text("NONE")];
+        let mut row = vec![reading.database(), reading.schema(listed.schema()), text(listed.name())];
+        let definition = match &listed {
+            Listed::View(view) => text(view_text::definition(reading.system, &view.query)),
+            _ => NULL,
+        };
+        row.extend([definition, text("NONE")]);
         row.extend((0..5).map(|_| yes_or_no(false)));
         row
     };
-    relations(reading).filter(is_view).map(row).collect()
+    relations(reading).filter(Listed::is_view).map(row).collect()
 }
 
 pub(super) fn table_privileges(reading: &Reading<'_>) -> Vec<Row> {
