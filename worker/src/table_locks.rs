@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// Waits until nobody else writes the table who began before it was announced.
-    async fn wait_for_writers(self: &Arc<Self>, owner: Owner, before: u64, request: LockTableRequest) -> Result<()> {
+    async fn wait_for_writers(&self, owner: Owner, before: u64, request: LockTableRequest) -> Result<()> {
         let mut wait = None;
         let limit = match request.wait.limit {
             WaitLimit::Millis(limit) => Some(Instant::now() + Duration::from_millis(u64::from(limit))),
@@ -82,7 +82,7 @@ impl Core {
                 return Ok(());
             }
             if matches!(request.wait.limit, WaitLimit::No | WaitLimit::Skip) {
-                if self.await_outcomes(present.into_iter()).await? {
+                if self.await_outcomes(present.into_iter()).await {
                     continue;
                 }
                 return Err(WorkerError::LockNotAvailable(LockTarget::Table(request.relation)));

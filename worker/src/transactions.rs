@@ -31,6 +31,8 @@ const VOTE_PATIENCE: Duration = Duration::from_secs(3);
 const VOTE_WAIT: Duration = Duration::from_secs(5);
 /// How long a reader waits for an outcome altogether.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+/// How long somebody who does not wait for locks waits for the outcome of a commit that is under way.
+const OUTCOME_PATIENCE: Duration = Duration::from_millis(200);
 /// How often a lock that is not waited for is tried again after the outcome of one that had it.
 const OUTCOMES_MAX: u32 = 5;
 /// Between two rounds of asking.
@@ -93,28 +95,25 @@ impl Core {
 
     /// Takes a lock without waiting for its holder; but one that has voted to commit may have committed already, for all that its client knows, and
     /// its outcome is on the way.
-    pub(crate) async fn take_now(self: &Arc<Self>, held: &mut Held, key: &LockKey, mode: LockMode) -> Result<bool> {
+    pub(crate) async fn take_now(&self, held: &mut Held, key: &LockKey, mode: LockMode) -> Result<bool> {
         for _ in 0..OUTCOMES_MAX {
             if held.take_free(key, mode) {
                 return Ok(true);
             }
             let holders = self.locks.holders(key).into_iter().map(|(owner, _)| owner);
-            if !self.await_outcomes(holders).await? {
+            if !self.await_outcomes(holders).await {
                 return Ok(false);
             }
         }
         Ok(false)
     }
 
-    /// Waits for the outcomes of those that have voted; tells whether there was one.
-    pub(crate) async fn await_outcomes(self: &Arc<Self>, owners: impl Iterator<Item = Owner>) -> Result<bool> {
+    /// Waits, not for long, for the outcomes of those that have voted; tells whether one of them has ended.
+    pub(crate) async fn await_outcomes(&self, owners: impl Iterator<Item = Owner>) -> bool {
         let ids = owners.filter_map(|owner| if let Owner::Transaction(id) = owner { Some(id) } else { None });
-        let has_voted = |id: &TransactionId| self.participants.get(*id).is_some_and(|p| !matches!(p.phase(), Phase::Open));
-        let voted: Vec<TransactionId> = ids.filter(has_voted).collect();
-        for id in &voted {
-            self.resolve(*id).await?;
-        }
-        Ok(!voted.is_empty())
+        let voted: Vec<_> = ids.filter_map(|id| self.participants.get(id)).filter(|p| !matches!(p.phase(), Phase::Open)).collect();
+        let ended = futures::future::join_all(voted.iter().map(|participant| participant.ended()));
+        !voted.is_empty() && tokio::time::timeout(OUTCOME_PATIENCE, ended).await.is_ok()
     }
 
     /// See [`rpc::worker_api::WorkerApi::write`].
