@@ -59,6 +59,21 @@ id! {
     LogPosition(u64)
 }
 
+/// A reader's own uncommitted writes: which of them it sees, beside what its snapshot shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OwnWrites {
+    pub transaction: TransactionId,
+    /// Those written at or below it: a statement does not see what it writes itself.
+    pub up_to: Timestamp,
+}
+
+impl OwnWrites {
+    /// All that the transaction has written so far.
+    pub const fn all(transaction: TransactionId) -> Self {
+        Self { transaction, up_to: Timestamp(u64::MAX) }
+    }
+}
+
 impl Timestamp {
     /// Before every commit.
     pub const MIN: Self = Self(0);

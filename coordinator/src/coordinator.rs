@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::prepared::StatementCache;
 use crate::schema_view::SchemaView;
 use crate::sequences::Sequences;
+use crate::snapshots::Snapshots;
 use crate::transaction::LiveTransactions;
 
 /// How a coordinator runs.
@@ -112,6 +113,7 @@ pub struct Coordinator {
     pub clock: Arc<dyn Clock>,
     pub statements: StatementCache,
     pub transactions: LiveTransactions,
+    pub snapshots: Arc<Snapshots>,
     pub planner: Planner,
     pub sequences: Sequences,
     /// When it began, in microseconds since 1970 UTC.
@@ -148,6 +150,7 @@ impl Coordinator {
             clock,
             statements: StatementCache::default(),
             transactions: LiveTransactions::default(),
+            snapshots: Arc::default(),
             planner,
             sequences: Sequences::default(),
             schema_changes: Mutex::default(),

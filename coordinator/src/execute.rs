@@ -23,6 +23,7 @@ pub mod lock_table;
 pub mod locking;
 pub mod point;
 pub mod query;
+pub mod read_only;
 pub mod returning;
 pub mod transaction_control;
 pub mod utility;
@@ -35,10 +36,13 @@ const STALE_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 /// Runs a statement. One whose plan met a stale partition map, which no worker carried out, runs again with a newer one.
 pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
     let mut current = Arc::clone(prepared);
+    let before = session.transaction.mark();
     for _ in 0..STALE_ATTEMPTS {
         match execute_once(session, &current, &parameters).await {
             Err(error) if error.retryable && error.sqlstate == common::sqlstate::SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
                 tokio::time::sleep(STALE_PAUSE).await;
+                // One worker may have carried out its part where another refused.
+                session.transaction.undo(before).await?;
                 let declared = current.bound.parameters.iter().copied().map(Some).collect();
                 current = session.prepare(&current.statement, declared)?;
             }
@@ -81,7 +85,7 @@ async fn execute_by_plan(
             Box::pin(explain::execute(session, prepared, *analyze, statement, parameters)).await
         }
         BoundStatement::Maintenance(tag) => Ok(StatementResult::Command((*tag).to_owned())),
-        BoundStatement::Object(object) => crate::ddl::execute_object(session, object).await,
+        BoundStatement::Object(object) => Box::pin(crate::ddl::execute_object(session, object)).await,
         BoundStatement::Utility(tree) => utility::execute(session, prepared, tree).await,
         BoundStatement::Empty => Ok(StatementResult::Empty),
     }

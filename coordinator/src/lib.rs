@@ -6,13 +6,14 @@
 //! - [`prepared`]: a statement parsed, bound and, where its shape allows, turned into a point template; cached by text.
 //! - [`execute`]: one file for each kind of statement. `ddl`: schema changes. `system_views`: pg_catalog, information_schema, partita.
 //! - [`target_table`]: all that writing to a table needs, computed once for each catalog version.
-//! - [`write_set`] and [`transaction`]: where rows go and how they commit.
+//! - [`write_set`] and [`transaction`]: where rows go and how they commit. [`transaction_block`]: BEGIN … COMMIT, savepoints, isolation levels.
 //!
 //! Invariant: stateless on disk. Nothing here survives a restart, and nothing that was acknowledged needs to.
 
 pub mod coordinator;
 mod ddl;
 pub mod execute;
+pub mod isolation;
 pub mod prepared;
 pub mod result;
 pub mod row_expression;
@@ -22,8 +23,11 @@ pub mod sequences;
 pub mod session;
 pub mod session_locks;
 pub mod settings;
+pub mod settings_scope;
+pub mod snapshots;
 pub mod system_views;
 pub mod target_table;
 pub mod transaction;
+pub mod transaction_block;
 pub mod wire;
 pub mod write_set;

@@ -62,3 +62,13 @@ pub enum StatementResult {
     /// The empty statement.
     Empty,
 }
+
+impl StatementResult {
+    /// Whether the statement still runs while its result is given out.
+    pub fn goes_on(&self) -> bool {
+        match self {
+            Self::Rows { rows: Rows::Batches(_), .. } | Self::CopyIn(_) | Self::CopyOut(_) => true,
+            Self::Rows { rows: Rows::Stored(_) | Rows::Values(_), .. } | Self::Command(_) | Self::Empty => false,
+        }
+    }
+}

@@ -136,13 +136,42 @@ impl SchemaChanges {
             return Ok(None);
         }
         let before = self.before(&raw)?;
-        let (made, shadow) = {
-            let changes = self.changes.lock();
-            let mut made = changes.made.clone();
-            made.extend(added.iter().map(|change| as_made(&before, change)));
-            let state = raw.with_changes(self.transaction, &made)?;
-            (made, before.shadow_of(&state, &self.coordinator.options.name))
-        };
+        let mut made = self.changes.lock().made.clone();
+        made.extend(added.iter().map(|change| as_made(&before, change)));
+        let version = self.put(&raw, &before, made).await?;
+        if version.is_some() {
+            self.changes.lock().bases.note(&before, added);
+        }
+        Ok(version)
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.changes.lock().made.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Undoes all but the first `length` changes.
+    pub async fn back_to(&self, length: usize) -> Result<(), Report> {
+        for _ in 0..ATTEMPTS_MAX {
+            let raw = self.coordinator.cache.current();
+            let before = self.before(&raw)?;
+            let made: Vec<Change> = self.changes.lock().made.iter().take(length).cloned().collect();
+            if self.put(&raw, &before, made).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(Report::internal("the catalog kept changing"))
+    }
+
+    /// Puts these changes in place of the former ones; `None` when the catalog has moved on.
+    async fn put(&self, raw: &CatalogState, before: &CatalogState, made: Vec<Change>) -> Result<Option<CatalogVersion>, Report> {
+        let state = raw.with_changes(self.transaction, &made)?;
+        let shadow = before.shadow_of(&state, &self.coordinator.options.name);
         let mut version = raw.version();
         if shadow != self.changes.lock().shadow {
             let put = Change::OfTransaction(self.transaction, Step::Shadow(shadow.clone()));
@@ -156,7 +185,6 @@ impl SchemaChanges {
             }
         }
         let mut changes = self.changes.lock();
-        changes.bases.note(&before, added);
         changes.made = made;
         changes.shadow = shadow;
         changes.view = None;

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use catalog::state::CatalogState;
 use common::datum::Datum;
 use common::error::Report;
-use common::ids::Timestamp;
+use common::ids::{CatalogVersion, Timestamp};
 use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::physical_plan::ExecutionPlan;
 use functions::context::SessionSettings;
 use parking_lot::Mutex;
-use sql::bound::BoundStatement;
 use sql::parse::ParsedStatement;
 
 use crate::coordinator::{ConnectedSession, Coordinator};
-use crate::execute::transaction_control;
+use crate::execute::{read_only, transaction_control};
+use crate::isolation::Modes;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::schema_changes::SchemaChanges;
@@ -27,7 +27,8 @@ use crate::schema_view::SchemaView;
 use crate::sequences::SequenceMemory;
 use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
-use crate::transaction::TransactionBlock;
+use crate::settings_scope::SettingsScope;
+use crate::transaction_block::TransactionBlock;
 
 /// Statements that a session may hold prepared.
 pub const PREPARED_MAX: usize = 10_000;
@@ -45,6 +46,8 @@ pub struct Session {
     pub transaction: TransactionBlock,
     /// Its advisory locks.
     pub locks: Arc<SessionLocks>,
+    /// What the end of the block, or of a savepoint, does to the settings.
+    pub settings_scope: SettingsScope,
     /// The newest commit of this session: what `index_freshness = 'session'` must see.
     pub last_commit: Timestamp,
     /// What the wire shall send before the next result: notices, and parameters that changed.
@@ -55,6 +58,8 @@ pub struct Session {
     pub sequences: Arc<SequenceMemory>,
     /// What the open transaction has changed in the schema.
     pub schema_changes: Option<Arc<SchemaChanges>>,
+    /// For each savepoint, how many of these changes came before it.
+    pub schema_marks: Vec<usize>,
 }
 
 impl Session {
@@ -67,11 +72,13 @@ impl Session {
             settings,
             prepared: HashMap::new(),
             transaction: TransactionBlock::default(),
+            settings_scope: SettingsScope::default(),
             last_commit: Timestamp::MIN,
             notices: Vec::new(),
             observed_plan: None,
             sequences: Arc::default(),
             schema_changes: None,
+            schema_marks: Vec::new(),
         }
     }
 
@@ -99,13 +106,21 @@ impl Session {
     /// Commits the open transaction, its rows and its schema changes together; the time of the rows' commit, if there were any.
     pub async fn commit(&mut self) -> Result<Option<Timestamp>, Report> {
         let version = self.coordinator.cache.current().version();
-        let Some(changes) = self.schema_changes.take() else { return self.transaction.commit(version).await };
+        self.schema_marks.clear();
+        match self.schema_changes.take() {
+            None => self.transaction.commit(version).await,
+            Some(changes) => Box::pin(self.commit_with(&changes, version)).await,
+        }
+    }
+
+    async fn commit_with(&mut self, changes: &SchemaChanges, version: CatalogVersion) -> Result<Option<Timestamp>, Report> {
         let made = changes.settled(&self.sequences);
-        let participants = self.transaction.participants();
+        let participants = self.transaction.voters();
         if participants.is_empty() {
+            // What was locked for the changes stays locked until they are there.
+            let published = changes.publish(made).await;
             self.transaction.rollback().await;
-            changes.publish(made).await?;
-            return Ok(None);
+            return published.map(|()| None);
         }
         if let Err(error) = changes.prepare(participants, made).await {
             self.transaction.rollback().await;
@@ -125,11 +140,26 @@ impl Session {
         }
     }
 
+    /// A savepoint: schema changes from here on can be undone alone.
+    pub fn mark_schema(&mut self) {
+        self.schema_marks.push(self.schema_changes.as_ref().map_or(0, |changes| changes.len()));
+    }
+
+    /// Undoes the schema changes that came after a savepoint, which stays.
+    pub async fn roll_back_schema_to(&mut self, place: usize) -> Result<(), Report> {
+        self.schema_marks.truncate(place + 1);
+        match (&self.schema_changes, self.schema_marks.last()) {
+            (Some(changes), Some(length)) => Box::pin(changes.back_to(*length)).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the open transaction without its work.
     pub async fn rollback(&mut self) {
+        self.schema_marks.clear();
         self.transaction.rollback().await;
         if let Some(changes) = self.schema_changes.take() {
-            changes.discard().await;
+            Box::pin(changes.discard()).await;
             self.sequences.forget_own();
         }
     }
@@ -151,19 +181,87 @@ impl Session {
     pub async fn execute(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Datum>) -> Result<StatementResult, Report> {
         self.refuse_in_failed_block(&prepared.statement)?;
         let current = self.refreshed(prepared)?;
-        let result = crate::execute::execute(self, &current, parameters).await;
-        if result.is_err() {
-            self.transaction.statement_failed();
+        let kind = transaction_control::StatementKind::of(&current.bound.statement);
+        // A statement by itself that keeps a snapshot, or whose reads are validated, is a block of one statement.
+        let is_alone = kind.queries() && self.settings.default_modes().isolation.keeps_snapshot() && self.open_block(true);
+        let result = match read_only::check(self, &current.bound) {
+            Ok(()) => self.run(&current, parameters, kind).await,
+            Err(refused) => Err(refused),
+        };
+        match result {
+            Ok(result) if is_alone && !result.goes_on() => {
+                transaction_control::end_implicit(self, true).await?;
+                Ok(result)
+            }
+            Ok(result) => Ok(result),
+            Err(error) => {
+                self.transaction.statement_failed();
+                Err(error)
+            }
         }
-        if matches!(current.bound.statement, BoundStatement::Utility(_)) {
-            self.end_transaction_locks().await;
+    }
+
+    async fn run(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Datum>,
+        kind: transaction_control::StatementKind,
+    ) -> Result<StatementResult, Report> {
+        if kind.queries() {
+            let coordinator = Arc::clone(&self.coordinator);
+            self.transaction.begin_query(&coordinator).await?;
         }
-        result
+        crate::execute::execute(self, prepared, parameters).await
+    }
+
+    /// Opens a block, unless there is one; answers whether it did.
+    pub fn open_block(&mut self, implicit: bool) -> bool {
+        let now = self.coordinator.clock.unix_micros();
+        let opened = self.transaction.open(now, implicit, self.settings.default_modes());
+        if opened {
+            self.settings_scope.begin();
+        }
+        opened
+    }
+
+    /// The modes of the transaction, or those that the next one will have.
+    pub fn modes(&self) -> Modes {
+        self.transaction.modes().unwrap_or_else(|| self.settings.default_modes())
+    }
+
+    /// The settings with those that follow the transaction.
+    pub fn shown_settings(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        if self.modes() == Modes::default() {
+            return settings;
+        }
+        for name in ["transaction_isolation", "transaction_read_only", "transaction_deferrable"] {
+            // A value that is shown is one that can be set.
+            let _ = self.show(name).and_then(|value| settings.set(name, &value));
+        }
+        settings
+    }
+
+    /// Changes settings, for the session or (`local`) for what is left of the block.
+    pub fn change_settings(&mut self, local: bool, change: impl Fn(&mut Settings) -> Result<(), Report>) -> Result<(), Report> {
+        self.settings_scope.change(&mut self.settings, local, change)
+    }
+
+    /// The value that SHOW prints.
+    pub fn show(&self, name: &str) -> Result<String, Report> {
+        let modes = self.modes();
+        let on_off = |on: bool| Ok(if on { "on" } else { "off" }.to_owned());
+        match name.to_ascii_lowercase().as_str() {
+            "transaction_isolation" => Ok(modes.isolation.name().to_owned()),
+            "transaction_read_only" => on_off(modes.read_only),
+            "transaction_deferrable" => on_off(modes.deferrable),
+            _ => self.settings.show(name),
+        }
     }
 
     /// Lets go of the advisory locks of a transaction that has ended.
     pub async fn end_transaction_locks(&mut self) {
-        if !self.transaction.is_open()
+        if !self.transaction.keeps_locks()
             && let Err(error) = self.locks.end_transaction().await
         {
             tracing::warn!(%error, "advisory locks of a transaction stay until the session ends");

@@ -16,6 +16,7 @@ use types::format_settings::FormatSettings;
 use types::settings_text;
 
 use crate::coordinator::ConnectedSession;
+use crate::isolation::{Isolation, Modes};
 
 /// How a value is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,6 +177,7 @@ pub struct Settings {
     freshness: FreshnessSetting,
     search_path: Arc<[String]>,
     timeouts: Timeouts,
+    default_modes: Modes,
     binding_key: Arc<str>,
     user: Arc<str>,
     database: Arc<str>,
@@ -234,6 +236,7 @@ impl Settings {
             freshness: FreshnessSetting::Strong,
             search_path: Arc::from([]),
             timeouts: Timeouts::default(),
+            default_modes: Modes::default(),
             binding_key: "".into(),
             user: user.into(),
             database: database.into(),
@@ -278,6 +281,11 @@ impl Settings {
     /// The settings that bound waits.
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// The modes that a new transaction has.
+    pub fn default_modes(&self) -> Modes {
+        self.default_modes
     }
 
     /// A text that is the same for two sessions that bind every statement alike.
@@ -398,6 +406,9 @@ impl Settings {
             "deadlock_timeout" => self.timeouts.deadlock = bound(value),
             "lock_timeout" => self.timeouts.lock = bound(value),
             "statement_timeout" => self.timeouts.statement = bound(value),
+            "default_transaction_isolation" => self.default_modes.isolation = Isolation::named(value).unwrap_or_default(),
+            "default_transaction_read_only" => self.default_modes.read_only = value == "on",
+            "default_transaction_deferrable" => self.default_modes.deferrable = value == "on",
             "idle_session_timeout" => self.timeouts.idle = bound(value),
             "idle_in_transaction_session_timeout" => self.timeouts.idle_in_transaction = bound(value),
             _ => return Ok(()),

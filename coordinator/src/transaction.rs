@@ -1,24 +1,26 @@
 //! The coordinator's side of transactions: see [`rpc::worker_api`] for the protocol.
 //!
 //! A [`Transaction`] is what a statement (or a block) does at the workers under one id. A statement by itself whose writes all go to one worker
-//! has none: its commit is one message. [`TransactionBlock`] is what a session knows of BEGIN … COMMIT.
+//! has none: its commit is one message. What a session knows of BEGIN … COMMIT is [`crate::transaction_block`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::error::Report;
-use common::ids::{CatalogVersion, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, OwnWrites, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use futures::future::join_all;
 use parking_lot::Mutex;
+use query::read_log::ReadLog;
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote, WorkerApi, WriteOutcome,
-    WriteRequest,
+    CommitRequest, CommitResponse, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, UndoRequest, Validation, Vote,
+    WorkerApi, WriteRequest, WriteResponse,
 };
 
 use crate::coordinator::Coordinator;
-use crate::write_set::{Refusal, WriteSet};
+use crate::write_set::{Refusal, RefusalKind, WriteSet};
 
 /// How often participants hear that their transaction lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -78,13 +80,64 @@ pub enum Committed {
     Refused(Refusal),
 }
 
+/// Whether a participant has answered: from then on it must be there.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<AtomicBool>);
+
+impl Known {
+    /// Whether it has answered.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// What a transaction knows of one of its workers.
+#[derive(Clone, Debug, Default)]
+struct Participant {
+    known: Known,
+    /// The number of the last write request that went there; 0 without any.
+    last_write: u64,
+    /// How often its writes were undone.
+    undos: u32,
+}
+
+/// A place in a transaction's writes, to go back to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark {
+    /// The timestamp of the newest write before it.
+    written: Timestamp,
+    /// How many write requests were sent before it.
+    writes: u64,
+    /// Whether some of them were not undone before it.
+    has_written: bool,
+}
+
+/// What a serializable transaction has read, and when.
+#[derive(Clone, Debug)]
+pub struct SerializableReads {
+    pub snapshot: Timestamp,
+    pub log: Arc<ReadLog>,
+}
+
 /// A transaction with an id. One that is dropped without an end is aborted in the background.
 pub struct Transaction {
     coordinator: Arc<Coordinator>,
     id: TransactionId,
-    participants: BTreeSet<WorkerId>,
-    /// The key spaces that it has written.
-    written: BTreeSet<RelationId>,
+    participants: BTreeMap<WorkerId, Participant>,
+    /// The timestamp of the newest write that was answered.
+    written: Arc<AtomicU64>,
+    /// How many write requests were sent.
+    writes: u64,
+    /// Whether some of them are not undone.
+    has_written: bool,
+    /// The key spaces that were written.
+    relations: BTreeSet<RelationId>,
+    serializable: Option<SerializableReads>,
     ended: bool,
 }
 
@@ -92,7 +145,32 @@ impl Transaction {
     /// Begins: takes an id from the oracle.
     pub async fn begin(coordinator: &Arc<Coordinator>) -> Result<Self, Report> {
         let id = TransactionId(coordinator.timestamp().await?.0);
-        Ok(Self { coordinator: Arc::clone(coordinator), id, participants: BTreeSet::new(), written: BTreeSet::new(), ended: false })
+        Ok(Self {
+            coordinator: Arc::clone(coordinator),
+            id,
+            participants: BTreeMap::new(),
+            written: Arc::default(),
+            writes: 0,
+            has_written: false,
+            relations: BTreeSet::new(),
+            serializable: None,
+            ended: false,
+        })
+    }
+
+    /// These reads are validated when it commits. Nothing may have been written yet.
+    pub fn validate(&mut self, reads: Option<SerializableReads>) {
+        self.serializable = reads;
+    }
+
+    /// The workers that vote on its writes; none when it has not written.
+    pub fn voters(&self) -> Vec<WorkerId> {
+        if self.has_written { self.participants.keys().copied().collect() } else { Vec::new() }
+    }
+
+    /// Whether it has written rows (or entries) of a key space.
+    pub fn has_written(&self, relation: RelationId) -> bool {
+        self.relations.contains(&relation)
     }
 
     /// Its id.
@@ -105,32 +183,78 @@ impl Transaction {
         &self.coordinator
     }
 
-    /// Notes that a worker holds something of it; done before the worker is asked, so that an unanswered call is cleaned up as well.
-    pub fn touch(&mut self, worker: WorkerId) {
-        if self.participants.insert(worker) {
-            self.coordinator.transactions.touch(self.id, std::iter::once(worker));
-        }
+    /// What a statement that begins now sees of its writes.
+    pub fn own_writes(&self) -> OwnWrites {
+        OwnWrites { transaction: self.id, up_to: Timestamp(self.written.load(Ordering::Acquire)) }
+    }
+
+    /// Notes that a worker holds something of it; done before the worker is asked, so that an unanswered call is cleaned up as well. Who has asked
+    /// notes in the answer whether it was answered.
+    pub fn touch(&mut self, worker: WorkerId) -> Known {
+        self.participant(worker).known.clone()
+    }
+
+    fn participant(&mut self, worker: WorkerId) -> &mut Participant {
+        let (coordinator, id) = (&self.coordinator, self.id);
+        self.participants.entry(worker).or_insert_with(|| {
+            coordinator.transactions.touch(id, std::iter::once(worker));
+            Participant::default()
+        })
+    }
+
+    /// The place in its writes that has been reached. No write may be on its way.
+    pub fn mark(&self) -> Mark {
+        Mark { written: Timestamp(self.written.load(Ordering::Acquire)), writes: self.writes, has_written: self.has_written }
+    }
+
+    /// Undoes everything that was written since, at the workers that were told to write since. Locks stay until the end.
+    pub async fn undo(&mut self, to: Mark) -> Result<(), Report> {
+        let (id, coordinator, written) = (self.id, &self.coordinator, &self.written);
+        let calls =
+            self.participants.iter_mut().filter(|(_, participant)| participant.last_write > to.writes).map(|(worker, participant)| {
+                participant.undos += 1;
+                let is_known = participant.known.get();
+                let request = UndoRequest { transaction: id, after: to.written, undos: participant.undos, is_known };
+                let api = coordinator.worker(*worker);
+                async move {
+                    let at = api?.undo(request).await?;
+                    // Later marks are above what was undone.
+                    written.fetch_max(at.0, Ordering::AcqRel);
+                    participant.known.set();
+                    participant.last_write = to.writes;
+                    Ok::<_, Report>(())
+                }
+            });
+        join_all(calls).await.into_iter().collect::<Result<(), Report>>()?;
+        self.has_written = to.has_written;
+        Ok(())
     }
 
     /// Writes provisionally, at all owners at once.
     pub async fn write(&mut self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Result<Option<Refusal>, Report> {
-        let parts = writes.take();
-        for (worker, partitions) in &parts {
-            self.touch(*worker);
-            self.written.extend(partitions.iter().map(|p| p.relation));
-        }
-        write_parts(&self.coordinator, self.id, version, parts, wait).await
+        self.requests(version, writes, wait).send().await
     }
 
     /// Begins to write provisionally; the answer comes from the task, which ends when its handle is dropped.
     pub fn begin_write(&mut self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> WriteInFlight {
-        let parts = writes.take();
-        for (worker, partitions) in &parts {
-            self.touch(*worker);
-            self.written.extend(partitions.iter().map(|p| p.relation));
-        }
-        let (coordinator, id) = (Arc::clone(&self.coordinator), self.id);
-        WriteInFlight(common::tasks::spawn("write", async move { write_parts(&coordinator, id, version, parts, wait).await }))
+        WriteInFlight(common::tasks::spawn("write", self.requests(version, writes, wait).send()))
+    }
+
+    fn requests(&mut self, catalog_version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Writing {
+        self.writes += 1;
+        self.has_written = true;
+        let (number, transaction, is_serializable) = (self.writes, self.id, self.serializable.is_some());
+        let requests = writes.take().into_iter().map(|(worker, partitions)| {
+            self.relations.extend(partitions.iter().map(|part| part.relation));
+            let participant = self.participant(worker);
+            participant.last_write = number;
+            let (known, undos) = (participant.known.clone(), participant.undos);
+            let request = WriteRequest { catalog_version, transaction, partitions, wait, is_known: known.get(), undos, is_serializable };
+            (worker, known, request)
+        });
+        let requests = requests.collect();
+        let reads = self.serializable.as_ref().map(|reads| Arc::clone(&reads.log));
+        Writing { coordinator: Arc::clone(&self.coordinator), requests, written: Arc::clone(&self.written), reads }
     }
 
     /// Commits, with the last writes.
@@ -138,15 +262,16 @@ impl Transaction {
         for worker in writes.workers().collect::<Vec<_>>() {
             self.touch(worker);
         }
+        let mut reads = self.reads_to_validate(writes);
         let result = match self.participants.len() {
             0 => Ok(Committed::At(Timestamp(self.id.0))),
             // Locks without writes: nothing is to be agreed on.
-            _ if self.written.is_empty() && writes.workers().next().is_none() => {
+            _ if !self.has_written && writes.is_empty() => {
                 self.abort_now().await;
                 return Ok(Committed::At(Timestamp(self.id.0)));
             }
-            1 => self.commit_on_one(version, writes, wait).await,
-            _ => self.commit_on_several(version, writes, wait).await,
+            1 => self.commit_on_one(version, writes, wait, &mut reads).await,
+            _ => self.commit_on_several(version, writes, wait, &mut reads).await,
         };
         match &result {
             Ok(Committed::At(_)) => self.finish(),
@@ -158,22 +283,52 @@ impl Transaction {
         result
     }
 
-    async fn commit_on_one(&self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Result<Committed, Report> {
-        let worker = *self.participants.first().expect("the caller counted one participant");
-        let writes = writes.take().pop().map(|(_, writes)| writes).unwrap_or_default();
-        commit_at(&self.coordinator, worker, version, Some(self.id), writes, wait).await
+    /// What a serializable transaction has read, by worker; each worker where it has read takes part in the commit. One that has written nothing
+    /// needs no validation: it stands where its snapshot is.
+    fn reads_to_validate(&mut self, writes: &WriteSet) -> Option<BTreeMap<WorkerId, Validation>> {
+        let reads = self.serializable.clone().filter(|_| self.has_written || !writes.is_empty())?;
+        let mut by_worker = reads.log.by_worker();
+        for worker in by_worker.keys() {
+            self.touch(*worker);
+        }
+        let validation = |worker: &WorkerId| Validation { snapshot: reads.snapshot, reads: by_worker.remove(worker).unwrap_or_default() };
+        let participants: Vec<WorkerId> = self.participants.keys().copied().collect();
+        Some(participants.iter().map(validation).zip(&participants).map(|(validation, worker)| (*worker, validation)).collect())
     }
 
-    async fn commit_on_several(&self, version: CatalogVersion, writes: &mut WriteSet, wait: LockWait) -> Result<Committed, Report> {
+    async fn commit_on_one(
+        &self,
+        catalog_version: CatalogVersion,
+        writes: &mut WriteSet,
+        wait: LockWait,
+        reads: &mut Option<BTreeMap<WorkerId, Validation>>,
+    ) -> Result<Committed, Report> {
+        let (worker, participant) = self.participants.first_key_value().expect("the caller counted one participant");
+        let writes = writes.take().pop().map(|(_, writes)| writes).unwrap_or_default();
+        let validation = reads.as_mut().and_then(|reads| reads.remove(worker));
+        let request =
+            CommitRequest { catalog_version, transaction: Some(self.id), writes, wait, is_known: participant.known.get(), validation };
+        commit_at(&self.coordinator, *worker, request).await
+    }
+
+    async fn commit_on_several(
+        &self,
+        version: CatalogVersion,
+        writes: &mut WriteSet,
+        wait: LockWait,
+        reads: &mut Option<BTreeMap<WorkerId, Validation>>,
+    ) -> Result<Committed, Report> {
         let mut by_worker: HashMap<WorkerId, Vec<PartitionWrites>> = writes.take().into_iter().collect();
-        let participants: Vec<WorkerId> = self.participants.iter().copied().collect();
-        let calls = participants.iter().map(|&worker| {
+        let names: Vec<WorkerId> = self.participants.keys().copied().collect();
+        let calls = self.participants.iter().map(|(&worker, participant)| {
             let request = PrepareRequest {
                 catalog_version: version,
                 transaction: self.id,
-                participants: participants.clone(),
+                participants: names.clone(),
                 writes: by_worker.remove(&worker).unwrap_or_default(),
                 wait,
+                is_known: participant.known.get(),
+                validation: reads.as_mut().and_then(|reads| reads.remove(&worker)),
             };
             self.vote(worker, request)
         });
@@ -235,7 +390,7 @@ impl Transaction {
 
     async fn abort_now(&mut self) {
         self.ended = true;
-        decide(&self.coordinator, self.id, &self.participants, Outcome::Aborted).await;
+        decide(&self.coordinator, self.id, self.participants.keys().copied().collect(), Outcome::Aborted).await;
         self.coordinator.transactions.forget(self.id);
     }
 
@@ -245,8 +400,9 @@ impl Transaction {
     }
 
     fn tell(&self, outcome: Outcome) {
-        let (coordinator, id, participants) = (Arc::clone(&self.coordinator), self.id, self.participants.clone());
-        common::tasks::spawn("decide", async move { decide(&coordinator, id, &participants, outcome).await });
+        let (coordinator, id) = (Arc::clone(&self.coordinator), self.id);
+        let participants = self.participants.keys().copied().collect();
+        common::tasks::spawn("decide", async move { decide(&coordinator, id, participants, outcome).await });
     }
 }
 
@@ -276,27 +432,55 @@ impl Drop for WriteInFlight {
     }
 }
 
-async fn write_parts(
-    coordinator: &Coordinator,
-    transaction: TransactionId,
-    catalog_version: CatalogVersion,
-    parts: Vec<(WorkerId, Vec<PartitionWrites>)>,
-    wait: LockWait,
-) -> Result<Option<Refusal>, Report> {
-    let calls = parts.into_iter().map(|(worker, partitions)| {
-        let request = WriteRequest { catalog_version, transaction, partitions, wait };
-        let worker = coordinator.worker(worker);
-        async move {
-            let sent = request.partitions.clone();
-            let outcome: WriteOutcome = worker?.write(request).await?;
-            Refusal::find(&sent, &outcome)
-        }
-    });
-    first_refusal(join_all(calls).await)
+/// Write requests, ready to go.
+struct Writing {
+    coordinator: Arc<Coordinator>,
+    requests: Vec<(WorkerId, Known, WriteRequest)>,
+    written: Arc<AtomicU64>,
+    /// Of a serializable transaction: what it has read.
+    reads: Option<Arc<ReadLog>>,
 }
 
-async fn decide(coordinator: &Coordinator, id: TransactionId, participants: &BTreeSet<WorkerId>, outcome: Outcome) {
-    let calls = participants.iter().map(|&worker| async move {
+impl Writing {
+    async fn send(self) -> Result<Option<Refusal>, Report> {
+        let (written, reads) = (&self.written, &self.reads);
+        let calls = self.requests.into_iter().map(|(worker, known, request)| {
+            let api = self.coordinator.worker(worker);
+            async move {
+                let sent = request.partitions.clone();
+                let response = api?.write(request).await?;
+                known.set();
+                match response {
+                    WriteResponse::Written(at) => {
+                        written.fetch_max(at.0, Ordering::AcqRel);
+                        Ok(None)
+                    }
+                    WriteResponse::Refused(outcome) => {
+                        let refusal = Refusal::find(&sent, &outcome)?;
+                        // The sender has learnt that the row is there.
+                        if let (Some(refusal), Some(reads)) = (&refusal, reads) {
+                            note_refusal(reads, worker, &sent, refusal);
+                        }
+                        Ok(refusal)
+                    }
+                }
+            }
+        });
+        first_refusal(join_all(calls).await)
+    }
+}
+
+fn note_refusal(reads: &ReadLog, worker: WorkerId, sent: &[PartitionWrites], refusal: &Refusal) {
+    if let Some(part) = sent.iter().find(|part| part.relation == refusal.relation && part.writes.iter().any(|w| w.key == refusal.key)) {
+        reads.add_key(worker, part.partition, part.relation, &refusal.key);
+        if let RefusalKind::Duplicate { existing, .. } = &refusal.kind {
+            reads.add_key(worker, part.partition, part.relation, existing);
+        }
+    }
+}
+
+async fn decide(coordinator: &Coordinator, id: TransactionId, participants: Vec<WorkerId>, outcome: Outcome) {
+    let calls = participants.into_iter().map(|worker| async move {
         for _ in 0..DECIDE_ATTEMPTS {
             let told = match coordinator.worker(worker) {
                 Ok(api) => api.decide(id, outcome).await,
@@ -320,18 +504,11 @@ fn is_lost_answer(error: &Report) -> bool {
     )
 }
 
-async fn commit_at(
-    coordinator: &Coordinator,
-    id: WorkerId,
-    catalog_version: CatalogVersion,
-    transaction: Option<TransactionId>,
-    writes: Vec<PartitionWrites>,
-    wait: LockWait,
-) -> Result<Committed, Report> {
+async fn commit_at(coordinator: &Coordinator, id: WorkerId, request: CommitRequest) -> Result<Committed, Report> {
     let worker: Arc<dyn WorkerApi> = coordinator.worker(id)?;
     // Who is refused must be found again in what was sent; only writes with a precondition can be.
-    let sent = writes.clone();
-    match worker.commit(CommitRequest { catalog_version, transaction, writes, wait }).await? {
+    let sent = request.writes.clone();
+    match worker.commit(request).await? {
         CommitResponse::Committed(at) => Ok(Committed::At(at)),
         CommitResponse::Refused(outcome) => match Refusal::find(&sent, &outcome)? {
             Some(refusal) => Ok(Committed::Refused(refusal)),
@@ -352,8 +529,9 @@ pub async fn commit_statement(
         (None, _) => Ok(Committed::At(Timestamp::MIN)),
         (Some(worker), None) => {
             drop(workers);
-            let parts = writes.take().pop().map(|(_, writes)| writes).unwrap_or_default();
-            commit_at(coordinator, worker, version, None, parts, wait).await
+            let writes = writes.take().pop().map(|(_, writes)| writes).unwrap_or_default();
+            let request = CommitRequest { catalog_version: version, transaction: None, writes, wait, is_known: false, validation: None };
+            commit_at(coordinator, worker, request).await
         }
         _ => {
             drop(workers);
@@ -368,108 +546,4 @@ fn first_refusal(answers: Vec<Result<Option<Refusal>, Report>>) -> Result<Option
         refusal = answer?.or(refusal);
     }
     Ok(refusal)
-}
-
-/// What a session knows of BEGIN … COMMIT.
-#[derive(Default)]
-pub enum TransactionBlock {
-    /// Each statement by itself.
-    #[default]
-    None,
-    /// In a block. `implicit`: the statements of one simple query, or a pipeline up to its Sync.
-    Open { transaction: Option<Transaction>, began_micros: i64, implicit: bool },
-    /// A statement of the block failed: nothing but its end is taken.
-    Failed { implicit: bool },
-}
-
-impl TransactionBlock {
-    /// Whether a statement failed in this block.
-    pub fn is_failed(&self) -> bool {
-        matches!(self, Self::Failed { .. })
-    }
-
-    /// Whether the client opened a block with BEGIN: what ReadyForQuery tells.
-    pub fn is_explicit(&self) -> bool {
-        matches!(self, Self::Open { implicit: false, .. } | Self::Failed { implicit: false })
-    }
-
-    /// Whether statements here commit together.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::Open { .. })
-    }
-
-    /// When the block began.
-    pub fn began_micros(&self) -> Option<i64> {
-        match self {
-            Self::Open { began_micros, .. } => Some(*began_micros),
-            Self::None | Self::Failed { .. } => None,
-        }
-    }
-
-    /// Whether the block has written rows (or entries) of a key space.
-    pub fn has_written(&self, relation: RelationId) -> bool {
-        matches!(self, Self::Open { transaction: Some(transaction), .. } if transaction.written.contains(&relation))
-    }
-
-    /// The workers that hold something of this block.
-    pub fn participants(&self) -> Vec<WorkerId> {
-        match self {
-            Self::Open { transaction: Some(transaction), .. } => transaction.participants.iter().copied().collect(),
-            Self::Open { transaction: None, .. } | Self::None | Self::Failed { .. } => Vec::new(),
-        }
-    }
-
-    /// The id under which this block has written, if it has.
-    pub fn id(&self) -> Option<TransactionId> {
-        match self {
-            Self::Open { transaction: Some(transaction), .. } => Some(transaction.id()),
-            Self::Open { transaction: None, .. } | Self::None | Self::Failed { .. } => None,
-        }
-    }
-
-    /// A statement failed: an open block is over, its work undone (in the background, when the transaction is dropped).
-    pub fn statement_failed(&mut self) {
-        if let Self::Open { implicit, .. } = self {
-            *self = Self::Failed { implicit: *implicit };
-        }
-    }
-
-    /// Opens a block; inside one, nothing happens.
-    pub fn open(&mut self, now_micros: i64, implicit: bool) {
-        if matches!(self, Self::None) {
-            *self = Self::Open { transaction: None, began_micros: now_micros, implicit };
-        }
-    }
-
-    /// BEGIN inside an implicit block makes it one that only COMMIT or ROLLBACK ends.
-    pub fn make_explicit(&mut self) {
-        if let Self::Open { implicit, .. } | Self::Failed { implicit } = self {
-            *implicit = false;
-        }
-    }
-
-    /// Ends the block, with its work: answers when it committed, and `None` when it wrote nothing or had failed.
-    pub async fn commit(&mut self, version: CatalogVersion) -> Result<Option<Timestamp>, Report> {
-        let Self::Open { transaction: Some(transaction), .. } = std::mem::take(self) else { return Ok(None) };
-        match transaction.commit(version, &mut WriteSet::default(), LockWait::FOREVER).await? {
-            Committed::At(at) => Ok(Some(at)),
-            Committed::Refused(_) => Err(Report::internal("a commit without writes was refused")),
-        }
-    }
-
-    /// Ends the block without its work.
-    pub async fn rollback(&mut self) {
-        if let Self::Open { transaction: Some(transaction), .. } = std::mem::take(self) {
-            transaction.abort().await;
-        }
-    }
-
-    /// The block's transaction, begun now if the block has not written yet; `None` outside a block.
-    pub async fn transaction(&mut self, coordinator: &Arc<Coordinator>) -> Result<Option<&mut Transaction>, Report> {
-        let Self::Open { transaction, .. } = self else { return Ok(None) };
-        if transaction.is_none() {
-            *transaction = Some(Transaction::begin(coordinator).await?);
-        }
-        Ok(transaction.as_mut())
-    }
 }

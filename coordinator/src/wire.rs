@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::coordinator::Coordinator;
 use crate::schema_changes::tend_schema_changes;
 use crate::session_locks::keeper;
+use crate::snapshots::tell_oldest;
 use crate::transaction::keep_transactions_alive;
 
 /// How often the keeper of advisory locks hears of the sessions that have some.
@@ -48,6 +49,7 @@ impl Coordinator {
         let keeping = common::tasks::spawn("keep_alive", keep_transactions_alive(Arc::clone(&self), stop.clone()));
         let keeping_sessions = common::tasks::spawn("keep_sessions", keep_sessions(Arc::clone(&self), stop.clone()));
         let tending = common::tasks::spawn("schema_changes", tend_schema_changes(Arc::clone(&self), stop.clone()));
+        common::tasks::spawn("oldest_snapshot", tell_oldest(Arc::clone(&self), stop.clone()));
         let clients = TaskTracker::new();
         let starting = Arc::new(Semaphore::new(STARTING_MAX));
         loop {

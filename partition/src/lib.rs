@@ -15,3 +15,4 @@ pub mod hash;
 pub mod key;
 pub mod prune;
 pub mod range;
+pub mod range_set;

@@ -9,6 +9,7 @@ use rpc::directory::WorkerDirectory;
 use rpc::worker_api::ReadContext;
 
 use crate::freshness::IndexFreshness;
+use crate::read_log::ReadLog;
 
 /// A statement's surroundings. Found in DataFusion's session config as an extension.
 #[derive(Clone)]
@@ -18,6 +19,10 @@ pub struct StatementContext {
     pub read: ReadContext,
     pub settings: SessionSettings,
     pub freshness: IndexFreshness,
+    /// Of a serializable transaction: notes what it reads.
+    pub reads: Option<Arc<ReadLog>>,
+    /// Keeps the versions that the snapshot sees.
+    pub kept: Option<Arc<dyn std::any::Any + Send + Sync>>,
     /// For functions that read the catalog, and for the system views.
     pub lookup: Option<Arc<dyn CatalogLookup>>,
 }

@@ -150,6 +150,9 @@ impl Lookup {
         let calls = by_partition.into_iter().map(|(at, keys)| {
             let partition = &map.partitions[at];
             let worker = self.statement.directory.worker(partition.worker);
+            if let Some(reads) = &self.statement.reads {
+                keys.iter().for_each(|key| reads.add_key(partition.worker, partition_ref(partition), self.table.storage, key));
+            }
             let request = GetRequest {
                 context: self.statement.read,
                 relation: self.table.storage,

@@ -24,6 +24,7 @@ pub mod index_lookup;
 pub mod layout;
 pub mod planner;
 pub mod pruning;
+pub mod read_log;
 pub mod scan;
 pub mod scan_exec;
 pub mod scatter_exec;

@@ -28,6 +28,7 @@ use crate::codec;
 use crate::context::StatementContext;
 use crate::errors::raise;
 use crate::layout::{Layout, Slot, in_slots};
+use crate::read_log::ReadLog;
 use crate::scan_exec::ScanExec;
 
 /// Who runs one output partition.
@@ -138,6 +139,20 @@ impl ScatterExec {
     }
 }
 
+/// Notes what the scans of one stream of a fragment read. A scan that is cut otherwise than the fragment is noted whole.
+fn note_reads(fragment: &Arc<dyn ExecutionPlan>, stream: usize, streams: usize, target: &Target, reads: &ReadLog) {
+    if let Some(scan) = fragment.downcast_ref::<ScanExec>() {
+        let spec = scan.spec();
+        let all = spec.streams.iter().enumerate().filter(|(at, _)| *at == stream || spec.streams.len() != streams);
+        for piece in all.flat_map(|(_, pieces)| pieces).filter(|piece| target.partitions.contains(&piece.partition)) {
+            reads.add_piece(target.worker, spec, piece);
+        }
+    }
+    for child in fragment.children() {
+        note_reads(child, stream, streams, target, reads);
+    }
+}
+
 /// The fragment with its scan the other way round, when nothing above the scan minds.
 fn reversed(fragment: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
     if let Some(scan) = fragment.downcast_ref::<ScanExec>() {
@@ -208,6 +223,9 @@ impl ExecutionPlan for ScatterExec {
             .get_extension::<StatementContext>()
             .ok_or_else(|| DataFusionError::Internal("a scatter runs outside of a statement".into()))?;
         let target = &self.targets[partition];
+        if let Some(reads) = &statement.reads {
+            note_reads(&self.fragment, partition, self.targets.len(), target, reads);
+        }
         let plan = if statement.directory.is_local(target.worker) {
             FragmentPlan::Local(Arc::new(LocalFragment(Arc::clone(&self.fragment))) as Arc<dyn Any + Send + Sync>)
         } else {

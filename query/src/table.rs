@@ -134,7 +134,8 @@ async fn is_fresh(way: &Access, statement: &StatementContext) -> Result<bool> {
     let Structure::GlobalIndex(index) = &way.structure else { return Ok(true) };
     let IndexScope::Global { maintenance: Maintenance::Async, .. } = &index.scope else { return Ok(true) };
     // Entries are made at the commit: a transaction's own writes are not in the index yet.
-    if statement.read.own.is_some() {
+    // Nor are those of others that a serializable transaction's commit must see.
+    if statement.read.own.is_some() || statement.reads.is_some() {
         return Ok(false);
     }
     let ReadAt::Snapshot(snapshot) = statement.read.at else { return Ok(false) };

@@ -11,9 +11,13 @@
 //!    it. Several workers: [`WorkerApi::prepare`] at all of them in one round, each with the names of all. Each takes a prepare timestamp from
 //!    the oracle after its locks are held and makes its vote durable. The transaction **is committed** once all votes are durable; its
 //!    commit timestamp is the largest prepare timestamp. The client is told then; [`WorkerApi::decide`] follows without anyone waiting.
+//!    Before that, [`WorkerApi::undo`] voids what a worker was told to write since a timestamp: ROLLBACK TO. A savepoint itself costs no message: it is
+//!    the timestamp of the last write that was answered, because every later one gets a higher one from the oracle. Locks stay.
 //! 3. Who meets an undecided vote (a reader, or a participant whose coordinator is gone) asks every named participant by
 //!    [`WorkerApi::vote_of`]; a participant that has not voted answers *forbidden* and will refuse that vote for ever, so the outcome is the
 //!    same for everybody.
+//!
+//! A serializable transaction's commit or vote carries what it has read ([`Validation`]); a worker where it has only read votes too.
 //!
 //! # Versions and epochs
 //!
@@ -29,7 +33,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::error::Report;
-use common::ids::{CatalogVersion, Epoch, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, Epoch, GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +68,8 @@ pub enum ReadAt {
 pub struct ReadContext {
     pub catalog_version: CatalogVersion,
     pub at: ReadAt,
-    /// The reader's own transaction, whose provisional writes it sees.
-    pub own: Option<TransactionId>,
+    /// The reader's own provisional writes that it sees.
+    pub own: Option<OwnWrites>,
 }
 
 /// Point reads in one partition.
@@ -168,6 +172,8 @@ pub struct LockRequest {
     pub wait: LockWait,
     /// With [`WaitLimit::Skip`](crate::locks::WaitLimit::Skip): no more rows than this, the first of `keys` that can be locked.
     pub rows_max: Option<u32>,
+    /// The transaction has been here before: one that is not here any more (the worker has restarted) is refused, because its locks are gone.
+    pub is_known: bool,
 }
 
 /// What became of one key of a [`LockRequest`].
@@ -198,6 +204,8 @@ pub struct LockTableRequest {
     pub relation: RelationId,
     pub mode: LockMode,
     pub wait: LockWait,
+    /// As [`LockRequest::is_known`].
+    pub is_known: bool,
 }
 
 /// Provisional writes of a transaction that goes on: they are in the log and the memtable, visible to their own transaction alone.
@@ -207,6 +215,50 @@ pub struct WriteRequest {
     pub transaction: TransactionId,
     pub partitions: Vec<PartitionWrites>,
     pub wait: LockWait,
+    /// As [`LockRequest::is_known`].
+    pub is_known: bool,
+    /// How often the sender has undone writes here. A request from before an undo that arrives after it is refused.
+    pub undos: u32,
+    /// Whether the commit will be validated, so that the keys must be remembered.
+    pub is_serializable: bool,
+}
+
+/// The answer to a write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WriteResponse {
+    /// Written at that timestamp, which is below those of all later writes; [`Timestamp::MIN`] when there was nothing to write.
+    Written(Timestamp),
+    Refused(WriteOutcome),
+}
+
+/// Voids what a transaction has written here above `after`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct UndoRequest {
+    pub transaction: TransactionId,
+    pub after: Timestamp,
+    /// Which undo it is, from 1.
+    pub undos: u32,
+    /// As [`LockRequest::is_known`].
+    pub is_known: bool,
+}
+
+/// What a serializable transaction's commit must hold against: nobody else may have changed, or be about to change, what it has read here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validation {
+    /// What it has read, it has read at this timestamp.
+    pub snapshot: Timestamp,
+    pub reads: Vec<PartitionReads>,
+}
+
+/// What was read in one partition: rows, or the absence of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionReads {
+    pub partition: PartitionRef,
+    pub relation: RelationId,
+    /// The relation is a local index: the table whose rows were read beside it. Keys are those of the index, without the partition prefix.
+    pub rows_of: Option<RelationId>,
+    /// From, and to (to the end without).
+    pub ranges: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// The last writes of a transaction that touched this worker alone, and its commit.
@@ -217,6 +269,10 @@ pub struct CommitRequest {
     pub transaction: Option<TransactionId>,
     pub writes: Vec<PartitionWrites>,
     pub wait: LockWait,
+    /// As [`LockRequest::is_known`].
+    pub is_known: bool,
+    /// Of a serializable transaction.
+    pub validation: Option<Validation>,
 }
 
 /// The answer to a commit.
@@ -236,6 +292,10 @@ pub struct PrepareRequest {
     pub participants: Vec<WorkerId>,
     pub writes: Vec<PartitionWrites>,
     pub wait: LockWait,
+    /// As [`LockRequest::is_known`].
+    pub is_known: bool,
+    /// Of a serializable transaction.
+    pub validation: Option<Validation>,
 }
 
 /// The answer to a prepare.
@@ -364,7 +424,9 @@ pub trait WorkerApi: Send + Sync {
     /// Ends the waits of a session whose statement is cancelled.
     async fn cancel_waits(&self, session: i32) -> Answer<()>;
     /// Writes provisionally.
-    async fn write(&self, request: WriteRequest) -> Answer<WriteOutcome>;
+    async fn write(&self, request: WriteRequest) -> Answer<WriteResponse>;
+    /// Voids a transaction's latest writes; answers a timestamp above theirs and below those of all later ones.
+    async fn undo(&self, request: UndoRequest) -> Answer<Timestamp>;
     /// Commits on this worker alone.
     async fn commit(&self, request: CommitRequest) -> Answer<CommitResponse>;
     /// Votes.

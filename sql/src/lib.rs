@@ -20,6 +20,7 @@ pub mod parse;
 pub mod partition_clause;
 mod row_lock_syntax;
 pub mod schema;
+mod transaction_syntax;
 
 pub use bind::row_locks::LockedRows;
 pub use bind::{bind, bind_expression, find_relation, ident_name};

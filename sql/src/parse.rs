@@ -18,6 +18,7 @@ use crate::dialect::PartitaDialect;
 use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
 use crate::row_lock_syntax;
+use crate::transaction_syntax;
 
 /// How deep expressions and queries may nest.
 const NESTING_MAX: usize = 120;
@@ -43,12 +44,14 @@ pub struct ParsedStatement {
     pub syntax: Syntax,
     /// The partition clause of a CREATE TABLE or CREATE INDEX.
     pub partitioning: Option<Arc<PartitionClause>>,
+    /// Whether BEGIN or SET TRANSACTION says DEFERRABLE or NOT DEFERRABLE.
+    pub deferrable: Option<bool>,
 }
 
 impl ParsedStatement {
     /// The empty statement.
     pub fn empty() -> Self {
-        Self { text: "".into(), source: "".into(), syntax: Syntax::Empty, partitioning: None }
+        Self { text: "".into(), source: "".into(), syntax: Syntax::Empty, partitioning: None, deferrable: None }
     }
 
     /// The statement's own text.
@@ -131,7 +134,9 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, Report> {
 }
 
 fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>) -> Result<ParsedStatement, Report> {
-    let parsed = |syntax, partitioning| ParsedStatement { text: Arc::clone(&text), source: Arc::clone(source), syntax, partitioning };
+    let deferrable = transaction_syntax::take_deferrable(&mut tokens);
+    let parsed =
+        |syntax, partitioning| ParsedStatement { text: Arc::clone(&text), source: Arc::clone(source), syntax, partitioning, deferrable };
     if let Some(tag) = maintenance(&tokens) {
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }

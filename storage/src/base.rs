@@ -4,18 +4,20 @@
 //! transaction are in `versions`), `stale` (keys that have versions which no snapshot needs once the oldest snapshot has passed a timestamp) and
 //! `state` (the applied log position and the newest timestamp). They change together, in the transactions of a fold.
 //!
-//! Readers share one read transaction per published [`BaseView`].
+//! Readers share one read transaction per published [`BaseView`], and the columns that they made of it ([`crate::column_cache`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::ids::{GroupId, LogPosition, RelationId, Timestamp};
+use parking_lot::Mutex;
 use redb::{
     Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableDefinition,
     WriteTransaction,
 };
 
+use crate::column_cache::{Blocks, ColumnCache, Survivors};
 use crate::disk::{Disk, DiskFile};
 use crate::error::StorageError;
 use crate::version::{KeyBuffer, VersionKey};
@@ -31,11 +33,23 @@ pub(crate) const APPLIED: &str = "applied";
 /// The newest timestamp of any version, in [`STATE`].
 pub(crate) const NEWEST: &str = "newest";
 
+/// What the bases of an engine keep in memory.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    /// The page cache of each base.
+    pub(crate) page_bytes: usize,
+    /// The columns of all bases.
+    pub(crate) columns: Arc<ColumnCache>,
+}
+
 /// A base file, open.
 #[derive(Debug)]
 pub(crate) struct Base {
     pub(crate) group: GroupId,
     database: Database,
+    columns: Arc<ColumnCache>,
+    /// Those of the newest state; none while that changes.
+    blocks: Mutex<Arc<Blocks>>,
 }
 
 /// The base as of one moment, for readers.
@@ -44,6 +58,10 @@ pub(crate) struct BaseView {
     pub(crate) versions: ReadOnlyTable<VersionKey, &'static [u8]>,
     /// No version is newer.
     pub(crate) newest: Timestamp,
+    /// There are tagged versions.
+    pub(crate) has_tags: bool,
+    /// What scans have made columns of.
+    pub(crate) blocks: Arc<Blocks>,
 }
 
 impl std::fmt::Debug for BaseView {
@@ -98,20 +116,26 @@ pub(crate) fn parse_name(name: &str) -> Option<GroupId> {
 
 impl Base {
     /// Opens the file of a group.
-    pub(crate) fn open(disk: &dyn Disk, directory: &Path, group: GroupId, cache: usize) -> Result<Self, StorageError> {
+    pub(crate) fn open(disk: &dyn Disk, directory: &Path, group: GroupId, caches: &Caches) -> Result<Self, StorageError> {
         let path = path(directory, group);
         let file = disk.open(&path).map_err(StorageError::io("open", &path))?;
-        let database = Builder::new().set_cache_size(cache).create_with_backend(Backend(file)).map_err(StorageError::base(group))?;
-        Ok(Self { group, database })
+        Self::of_file(file, group, caches)
+    }
+
+    fn of_file(file: Arc<dyn DiskFile>, group: GroupId, caches: &Caches) -> Result<Self, StorageError> {
+        let mut builder = Builder::new();
+        let database = builder.set_cache_size(caches.page_bytes).create_with_backend(Backend(file)).map_err(StorageError::base(group))?;
+        let columns = Arc::clone(&caches.columns);
+        let blocks = Mutex::new(Arc::new(Blocks::new(&columns)));
+        Ok(Self { group, database, columns, blocks })
     }
 
     /// Makes the file of a group: under another name first, so that a half-made one is never met.
-    pub(crate) fn create(disk: &dyn Disk, directory: &Path, group: GroupId, cache: usize) -> Result<Self, StorageError> {
+    pub(crate) fn create(disk: &dyn Disk, directory: &Path, group: GroupId, caches: &Caches) -> Result<Self, StorageError> {
         let path = path(directory, group);
         let new = path.with_extension("redb.new");
         let file = disk.create(&new).map_err(StorageError::io("create", &new))?;
-        let database = Builder::new().set_cache_size(cache).create_with_backend(Backend(file)).map_err(StorageError::base(group))?;
-        let base = Self { group, database };
+        let base = Self::of_file(file, group, caches)?;
         let transaction = base.begin()?;
         base.open_tables(&transaction)?;
         base.commit(transaction)?;
@@ -148,7 +172,19 @@ impl Base {
         let versions = transaction.open_table(VERSIONS).map_err(StorageError::base(group))?;
         let state = transaction.open_table(STATE).map_err(StorageError::base(group))?;
         let newest = state.get(NEWEST).map_err(StorageError::base(group))?.map_or(0, |value| value.value());
-        Ok(BaseView { group, versions, newest: Timestamp(newest) })
+        let tagged = transaction.open_table(TAGGED).map_err(StorageError::base(group))?;
+        let has_tags = !tagged.is_empty().map_err(StorageError::base(group))?;
+        Ok(BaseView { group, versions, newest: Timestamp(newest), has_tags, blocks: Arc::clone(&self.blocks.lock()) })
+    }
+
+    /// Begins a change of the rows: the columns that may outlive it. Until [`Self::keep_blocks`], new views begin without any.
+    pub(crate) fn take_blocks(&self) -> Survivors {
+        std::mem::replace(&mut *self.blocks.lock(), Arc::new(Blocks::new(&self.columns))).survivors()
+    }
+
+    /// Ends a change of the rows, once it is committed or given up.
+    pub(crate) fn keep_blocks(&self, survivors: Survivors) {
+        *self.blocks.lock() = Arc::new(Blocks::of(&self.columns, survivors));
     }
 
     /// Reads what recovery needs.

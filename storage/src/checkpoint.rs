@@ -19,12 +19,14 @@ use crate::engine::Shared;
 use crate::error::StorageError;
 use crate::fold::{self, Rules, TagChanges};
 use crate::memtable::Memtable;
-use crate::transactions::Entry;
+use crate::transactions::{Entry, Span, State, Undone};
 use crate::view::Layers;
 
 const FILE: &str = "CHECKPOINT";
 const FILE_NEW: &str = "CHECKPOINT.new";
-const MAGIC: [u8; 4] = *b"PCP\x01";
+const MAGIC: [u8; 4] = *b"PCP\x02";
+/// As [`MAGIC`], without what was undone.
+const MAGIC_1: [u8; 4] = *b"PCP\x01";
 
 /// So many decisions are remembered even if nothing needs them any more, for those who ask late.
 const REMEMBERED_DECISIONS: usize = 65_536;
@@ -48,20 +50,26 @@ impl CheckpointState {
         put_u64(&mut out, self.transactions.len() as u64);
         for (id, entry) in &self.transactions {
             put_u64(&mut out, id.0);
-            match entry {
-                Entry::Open => out.push(0),
-                Entry::Prepared { at, participants } => {
+            put_u64(&mut out, entry.undone.spans().len() as u64);
+            for span in entry.undone.spans() {
+                put_u64(&mut out, span.after.0);
+                put_u64(&mut out, span.at.0);
+                put_u64(&mut out, span.noted.0);
+            }
+            match &entry.state {
+                State::Open => out.push(0),
+                State::Prepared { at, participants } => {
                     out.push(1);
                     put_u64(&mut out, at.0);
                     put_u64(&mut out, participants.len() as u64);
                     participants.iter().for_each(|worker| put_u64(&mut out, u64::from(worker.0)));
                 }
-                Entry::Committed { at, decided } => {
+                State::Committed { at, decided } => {
                     out.push(2);
                     put_u64(&mut out, at.0);
                     put_u64(&mut out, decided.0);
                 }
-                Entry::Aborted { decided } => {
+                State::Aborted { decided } => {
                     out.push(3);
                     put_u64(&mut out, decided.0);
                 }
@@ -75,7 +83,8 @@ impl CheckpointState {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
         let (crc, rest) = rest.split_first_chunk::<4>()?;
-        if *magic != MAGIC || crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
+        let has_undone = *magic == MAGIC;
+        if !(has_undone || *magic == MAGIC_1) || crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
             return None;
         }
         let body = Bytes::copy_from_slice(rest);
@@ -87,7 +96,9 @@ impl CheckpointState {
             transactions: Vec::new(),
         };
         for _ in 0..reader.count()? {
-            state.transactions.push((TransactionId(reader.u64()?), decode_entry(&mut reader)?));
+            let id = TransactionId(reader.u64()?);
+            let undone = if has_undone { decode_undone(&mut reader)? } else { Undone::default() };
+            state.transactions.push((id, Entry { state: decode_state(&mut reader)?, undone }));
         }
         reader.at_end().then_some(state)
     }
@@ -107,16 +118,25 @@ impl CheckpointState {
     }
 }
 
-fn decode_entry(reader: &mut Reader<'_>) -> Option<Entry> {
+fn decode_undone(reader: &mut Reader<'_>) -> Option<Undone> {
+    let mut undone = Undone::default();
+    for _ in 0..reader.count()? {
+        let (after, at) = (Timestamp(reader.u64()?), Timestamp(reader.u64()?));
+        undone.add(Span { after, at, noted: LogPosition(reader.u64()?) });
+    }
+    Some(undone)
+}
+
+fn decode_state(reader: &mut Reader<'_>) -> Option<State> {
     Some(match reader.byte()? {
-        0 => Entry::Open,
+        0 => State::Open,
         1 => {
             let at = Timestamp(reader.u64()?);
             let count = reader.count()?;
-            Entry::Prepared { at, participants: (0..count).map(|_| reader.u32().map(WorkerId)).collect::<Option<_>>()? }
+            State::Prepared { at, participants: (0..count).map(|_| reader.u32().map(WorkerId)).collect::<Option<_>>()? }
         }
-        2 => Entry::Committed { at: Timestamp(reader.u64()?), decided: LogPosition(reader.u64()?) },
-        3 => Entry::Aborted { decided: LogPosition(reader.u64()?) },
+        2 => State::Committed { at: Timestamp(reader.u64()?), decided: LogPosition(reader.u64()?) },
+        3 => State::Aborted { decided: LogPosition(reader.u64()?) },
         _ => return None,
     })
 }
@@ -252,7 +272,7 @@ impl Shared {
     ) -> Result<T, StorageError> {
         let base = match checkpointer.bases.remove(&id) {
             Some(base) => base,
-            None => Base::create(&*self.disk, &self.base_directory, id, self.base_cache_bytes)?,
+            None => Base::create(&*self.disk, &self.base_directory, id, &self.caches)?,
         };
         let group = &self.groups[id.0 as usize];
         let result = work(&base, &mut |view: BaseView, tags: TagChanges| {
@@ -319,15 +339,19 @@ mod tests {
 
     #[test]
     fn states_round_trip_and_damage_is_seen() {
+        let mut undone = Undone::default();
+        for (after, at) in [(3, 5), (7, 9)] {
+            undone.add(Span { after: Timestamp(after), at: Timestamp(at), noted: LogPosition(60 + at) });
+        }
         let state = CheckpointState {
             position: LogPosition(77),
             last_timestamp: Timestamp(u64::MAX),
             oldest_snapshot: Timestamp(5),
             transactions: vec![
-                (TransactionId(1), Entry::Open),
-                (TransactionId(2), Entry::Prepared { at: Timestamp(9), participants: vec![WorkerId(1), WorkerId(7)].into() }),
-                (TransactionId(3), Entry::Committed { at: Timestamp(11), decided: LogPosition(70) }),
-                (TransactionId(4), Entry::Aborted { decided: LogPosition(71) }),
+                (TransactionId(1), Entry::new(State::Open)),
+                (TransactionId(2), Entry::new(State::Prepared { at: Timestamp(9), participants: vec![WorkerId(1), WorkerId(7)].into() })),
+                (TransactionId(3), Entry { state: State::Committed { at: Timestamp(11), decided: LogPosition(70) }, undone }),
+                (TransactionId(4), Entry::new(State::Aborted { decided: LogPosition(71) })),
             ],
         };
         let encoded = state.encode();

@@ -33,6 +33,7 @@ const PREPARE: u8 = 3;
 const DECIDE: u8 = 4;
 const METADATA: u8 = 5;
 const DROP_RANGE: u8 = 6;
+const UNDO: u8 = 7;
 
 /// A frame's header, decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +83,7 @@ pub(crate) fn body_bound(frame: &Frame) -> usize {
     let record = |record: &Record| match record {
         Record::Write { changes, .. } | Record::Provisional { changes, .. } => changes.iter().map(change).sum(),
         Record::Prepare { participants, .. } => participants.len() * NUMBER,
-        Record::Decide { .. } => 0,
+        Record::Decide { .. } | Record::Undo { .. } => 0,
         Record::Metadata { key, value } => key.len() + value.as_ref().map_or(0, Bytes::len),
         Record::DropRange { lo, hi, .. } => lo.len() + hi.as_ref().map_or(0, Bytes::len),
     };
@@ -135,6 +136,12 @@ fn encode_record(record: &Record, out: &mut Vec<u8>) {
             out.push(DECIDE);
             put_u64(out, transaction.0);
             put_option(out, outcome.as_ref(), |out, at| put_u64(out, at.0));
+        }
+        Record::Undo { transaction, after, at } => {
+            out.push(UNDO);
+            put_u64(out, transaction.0);
+            put_u64(out, after.0);
+            put_u64(out, at.0);
         }
         Record::Metadata { key, value } => {
             out.push(METADATA);
@@ -276,6 +283,7 @@ fn decode_record(reader: &mut Reader<'_>) -> Option<Record> {
         DECIDE => {
             Record::Decide { transaction: TransactionId(reader.u64()?), outcome: reader.option(|reader| reader.u64().map(Timestamp))? }
         }
+        UNDO => Record::Undo { transaction: TransactionId(reader.u64()?), after: Timestamp(reader.u64()?), at: Timestamp(reader.u64()?) },
         METADATA => Record::Metadata { key: reader.bytes()?, value: reader.option(Reader::bytes)? },
         DROP_RANGE => Record::DropRange { relation: RelationId(reader.u32()?), lo: reader.bytes()?, hi: reader.option(Reader::bytes)? },
         _ => return None,
@@ -323,6 +331,7 @@ mod tests {
             (id(), time(), proptest::collection::vec(any::<u32>().prop_map(WorkerId), 0..4))
                 .prop_map(|(transaction, at, participants)| Record::Prepare { transaction, at, participants }),
             (id(), proptest::option::of(time())).prop_map(|(transaction, outcome)| Record::Decide { transaction, outcome }),
+            (id(), time(), time()).prop_map(|(transaction, after, at)| Record::Undo { transaction, after, at }),
             (bytes(), proptest::option::of(bytes())).prop_map(|(key, value)| Record::Metadata { key, value }),
             (any::<u32>(), bytes(), proptest::option::of(bytes())).prop_map(|(relation, lo, hi)| Record::DropRange {
                 relation: RelationId(relation),

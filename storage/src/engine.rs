@@ -24,6 +24,7 @@ use bytes::Bytes;
 use common::ids::{GroupId, LogPosition, RelationId, Timestamp, TransactionId};
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::base::Caches;
 use crate::checkpoint::Checkpointer;
 use crate::disk::{Disk, RealDisk};
 use crate::error::StorageError;
@@ -35,6 +36,8 @@ use crate::view::{Layers, View};
 
 /// A checkpoint begins when the log has grown by this much since the last.
 const LOG_BYTES_PER_CHECKPOINT: u64 = 192 << 20;
+/// Memtables of less than this part of their limit are not folded before their time.
+const WORTH_FOLDING: usize = 8;
 /// How long the thread waits after a failed checkpoint, and between sweeps of stale keys.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long an append waits for room before it looks at the checkpoints' state again.
@@ -53,12 +56,16 @@ pub struct EngineOptions {
     pub memtable_bytes_max: usize,
     /// The page cache of each group's base file.
     pub base_cache_bytes: usize,
+    /// All columns that scans leave in memory.
+    pub column_cache_bytes: usize,
+    /// Rows that scans make columns of at a time.
+    pub column_block_rows: usize,
     /// Where the files are.
     pub disk: Arc<dyn Disk>,
 }
 
 impl EngineOptions {
-    /// The defaults: 8 groups, segments of 64 MiB, memtables of 128 MiB, caches of 128 MiB.
+    /// The defaults: 8 groups, segments of 64 MiB, memtables of 128 MiB, page caches of 128 MiB, columns of 256 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -66,6 +73,8 @@ impl EngineOptions {
             segment_bytes: 64 << 20,
             memtable_bytes_max: 128 << 20,
             base_cache_bytes: 128 << 20,
+            column_cache_bytes: 256 << 20,
+            column_block_rows: 8_192,
             disk: Arc::new(RealDisk),
         }
     }
@@ -90,6 +99,8 @@ pub struct EngineStats {
     pub memtable_bytes: u64,
     /// The length of all base files.
     pub base_bytes: u64,
+    /// Memory of the columns that scans left.
+    pub column_bytes: u64,
     /// Frames appended since the engine was opened.
     pub appends: u64,
     /// Syncs of the log since the engine was opened.
@@ -125,7 +136,7 @@ enum Task {
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     pub(crate) base_directory: PathBuf,
-    pub(crate) base_cache_bytes: usize,
+    pub(crate) caches: Caches,
     pub(crate) memtable_bytes_max: usize,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) groups: Vec<Group>,
@@ -166,7 +177,9 @@ impl Shared {
         self.transactions.apply(record, end);
         let newest = match record {
             Record::Write { at, .. } => at.0,
-            Record::Provisional { transaction, at, .. } | Record::Prepare { transaction, at, .. } => at.0.max(transaction.0),
+            Record::Provisional { transaction, at, .. }
+            | Record::Prepare { transaction, at, .. }
+            | Record::Undo { transaction, at, .. } => at.0.max(transaction.0),
             Record::Decide { transaction, outcome } => outcome.map_or(0, |at| at.0).max(transaction.0),
             Record::Metadata { .. } | Record::DropRange { .. } => 0,
         };
@@ -190,7 +203,7 @@ impl Shared {
                 let hi = hi.as_ref().map(|hi| Bytes::copy_from_slice(hi));
                 layers.active.drop_range(Dropped { relation: *relation, lo: Bytes::copy_from_slice(lo), hi })
             }
-            Record::Prepare { .. } | Record::Decide { .. } => 0,
+            Record::Prepare { .. } | Record::Decide { .. } | Record::Undo { .. } => 0,
         };
         self.active_bytes.fetch_add(grown, Ordering::AcqRel);
     }
@@ -404,9 +417,21 @@ impl Engine {
         self.shared.oldest_snapshot.fetch_max(at.0, Ordering::AcqRel);
     }
 
+    /// What [`Self::set_oldest_snapshot`] said last.
+    pub fn oldest_snapshot(&self) -> Timestamp {
+        Timestamp(self.shared.oldest_snapshot.load(Ordering::Acquire))
+    }
+
     /// Folds everything into the bases now.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         self.shared.run_checkpoint().map(drop)
+    }
+
+    /// Has the memtables folded soon, unless they are small: a scan of the base costs less than one of memory.
+    pub fn fold_soon(&self) {
+        if self.shared.active_bytes.load(Ordering::Acquire) > self.shared.memtable_bytes_max / WORTH_FOLDING {
+            self.shared.wake(|control| control.wanted = true);
+        }
     }
 
     /// Ends: nothing can be appended any more, and the next opening has nothing to recover.
@@ -437,6 +462,7 @@ impl Engine {
             log_bytes: shared.files.bytes(),
             memtable_bytes: memtable_bytes as u64,
             base_bytes: shared.base_bytes(),
+            column_bytes: shared.caches.columns.bytes() as u64,
             appends: shared.appends.load(Ordering::Relaxed),
             syncs: shared.syncs.load(Ordering::Relaxed),
         }

@@ -18,9 +18,10 @@ use common::ids::{LogPosition, RelationId, Timestamp, TransactionId};
 use redb::{AccessGuard, Range, ReadableTable, Table, WriteTransaction};
 
 use crate::base::{self, APPLIED, Base, BaseView, METADATA, NEWEST, STALE, STATE, TAGGED, VERSIONS};
+use crate::column_cache::Survivors;
 use crate::error::StorageError;
 use crate::memtable::Memtable;
-use crate::transactions::{Entry, TransactionTable};
+use crate::transactions::{State, TransactionTable};
 use crate::version::{Content, VersionKey};
 
 /// Rows that one transaction of the base takes.
@@ -56,7 +57,8 @@ pub(crate) fn fold(base: &Base, memtable: &Memtable, rules: &Rules<'_>, publish:
     loop {
         let view = base.view()?;
         let transaction = base.begin()?;
-        let mut merge = Merge::new(base, &view, &transaction, rules)?;
+        let mut blocks = base.take_blocks();
+        let mut merge = Merge::new(base, &view, &transaction, rules, &mut blocks)?;
         let mut fresh: Vec<Version> = Vec::new();
         let (mut taken, mut bytes) = (0, 0);
         while let Some(row) = rows.next() {
@@ -80,6 +82,7 @@ pub(crate) fn fold(base: &Base, memtable: &Memtable, rules: &Rules<'_>, publish:
         }
         drop(view);
         base.commit(transaction)?;
+        base.keep_blocks(blocks);
         publish(base.view()?, tags);
         if last {
             return Ok(());
@@ -110,6 +113,7 @@ fn drop_some(base: &Base, relation: RelationId, lo: &[u8], hi: Option<&[u8]>, pu
         return Ok(false);
     }
     let transaction = base.begin()?;
+    let mut blocks = base.take_blocks();
     let mut tags = TagChanges::new();
     let mut removed = 0;
     {
@@ -127,10 +131,13 @@ fn drop_some(base: &Base, relation: RelationId, lo: &[u8], hi: Option<&[u8]>, pu
     }
     if removed == 0 {
         transaction.abort().map_err(StorageError::base(group))?;
+        base.keep_blocks(blocks);
         return Ok(false);
     }
     store_tags(base, &transaction, &tags)?;
     base.commit(transaction)?;
+    blocks.touch_range(relation, lo, hi);
+    base.keep_blocks(blocks);
     publish(base.view()?, tags);
     Ok(removed == ROWS_PER_TRANSACTION)
 }
@@ -158,7 +165,8 @@ pub(crate) fn sweep(base: &Base, rules: &Rules<'_>, publish: Publish<'_>) -> Res
     keys.sort_unstable();
     keys.dedup();
     let view = base.view()?;
-    let mut merge = Merge::new(base, &view, &transaction, rules)?;
+    let mut blocks = base.take_blocks();
+    let mut merge = Merge::new(base, &view, &transaction, rules, &mut blocks)?;
     for key in keys {
         let (relation, key) = key.split_first_chunk::<4>().ok_or_else(|| corrupt(base, "a stale key without relation"))?;
         merge.key(RelationId(u32::from_be_bytes(*relation)), key, &mut Vec::new())?;
@@ -166,6 +174,7 @@ pub(crate) fn sweep(base: &Base, rules: &Rules<'_>, publish: Publish<'_>) -> Res
     let tags = merge.finish(&transaction)?;
     drop(view);
     base.commit(transaction)?;
+    base.keep_blocks(blocks);
     publish(base.view()?, tags);
     Ok(more)
 }
@@ -209,10 +218,13 @@ impl Rules<'_> {
         let Some(transaction) = version.tag else {
             return Fate::Committed(version.written);
         };
-        match self.transactions.entry(transaction) {
-            Some(Entry::Committed { at, decided }) if decided <= self.position => Fate::Committed(at),
-            Some(Entry::Aborted { decided }) if decided <= self.position => Fate::Aborted,
-            _ => Fate::Undecided,
+        let Some(entry) = self.transactions.entry(transaction) else { return Fate::Undecided };
+        let is_undone = entry.undone.span_of(version.written).is_some_and(|span| span.noted <= self.position);
+        match entry.state {
+            State::Aborted { decided } if decided <= self.position => Fate::Aborted,
+            State::Open | State::Prepared { .. } | State::Committed { .. } if is_undone => Fate::Aborted,
+            State::Committed { at, decided } if decided <= self.position => Fate::Committed(at),
+            State::Open | State::Prepared { .. } | State::Committed { .. } | State::Aborted { .. } => Fate::Undecided,
         }
     }
 }
@@ -227,10 +239,17 @@ struct Merge<'a> {
     tags: TagChanges,
     newest: Timestamp,
     buffer: Vec<u8>,
+    blocks: &'a mut Survivors,
 }
 
 impl<'a> Merge<'a> {
-    fn new(base: &'a Base, view: &'a BaseView, transaction: &'a WriteTransaction, rules: &'a Rules<'a>) -> Result<Self, StorageError> {
+    fn new(
+        base: &'a Base,
+        view: &'a BaseView,
+        transaction: &'a WriteTransaction,
+        rules: &'a Rules<'a>,
+        blocks: &'a mut Survivors,
+    ) -> Result<Self, StorageError> {
         let group = base.group;
         Ok(Self {
             base,
@@ -241,12 +260,17 @@ impl<'a> Merge<'a> {
             tags: TagChanges::new(),
             newest: Timestamp::MIN,
             buffer: Vec::new(),
+            blocks,
         })
     }
 
     /// Merges a key's fresh versions (newest first; emptied) with the stored ones.
     fn key(&mut self, relation: RelationId, key: &[u8], fresh: &mut Vec<Version>) -> Result<(), StorageError> {
         self.stored.versions_of(relation, key, fresh)?;
+        // What else changes is in no block: versions that no snapshot needs, and those that are not decided. Losing its tag changes no row.
+        if fresh.iter().any(|version| !version.stored) {
+            self.blocks.touch(relation, key);
+        }
         // Stable: of equal timestamps the memtable's version comes first.
         fresh.sort_by_key(|version| std::cmp::Reverse(version.written));
         let floor = self.floor(fresh);

@@ -16,12 +16,19 @@
 //!
 //! # What readers see
 //!
-//! At snapshot `at`, with own transaction `own`: the newest version that is committed at or below `at`; or a tagged version of `own` whose
-//! writing timestamp is at or below `at` (so that a statement does not see its own writes). A tagged version of another transaction: committed, at its
+//! At snapshot `at`, with own writes `own`: the newest version that is committed at or below `at`; or a tagged version of the own transaction whose
+//! writing timestamp is at or below `own.up_to` (so that a statement does not see what it writes itself, and a snapshot that is older than the
+//! transaction's writes hides none of them). What [`Record::Undo`] has undone is no version at all. A tagged version of another transaction: committed, at its
 //! commit timestamp; aborted or open, skipped; prepared at or below `at`, the read answers [`ReadOutcome::Undecided`] and the caller waits; prepared above `at`, skipped.
+//!
+//! # Columns
+//!
+//! [`View::scan`] lends rows. [`View::scan_columns`] gives whole Arrow columns where it can: of stretches of the base, which it keeps in memory for the
+//! next scan (see [`column_cache`]), with the memtables' rows merged in.
 //!
 //! All calls block (they are short, scans excepted); nothing here is async.
 
+pub mod columns;
 pub mod disk;
 pub mod engine;
 pub mod error;
@@ -31,6 +38,7 @@ pub mod view;
 mod base;
 mod checkpoint;
 mod codec;
+mod column_cache;
 mod fold;
 mod key_filter;
 mod log;
@@ -39,7 +47,8 @@ mod recovery;
 mod transactions;
 mod version;
 
+pub use columns::{RowColumn, RowColumns, RowLayout};
 pub use engine::{Engine, EngineOptions, EngineStats, RecoveredTransaction};
 pub use error::StorageError;
 pub use record::{Change, Frame, Record, TransactionState};
-pub use view::{ReadOutcome, ScanEnd, ScanRange, View, Visitor};
+pub use view::{ColumnVisitor, Piece, Progress, ReadOutcome, ScanEnd, ScanRange, View, Visitor};

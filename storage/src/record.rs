@@ -30,6 +30,8 @@ pub enum Record {
     /// The end of a transaction: its commit timestamp, or `None` for abort. For an id that was never seen it forbids the vote.
     /// The first decision stands.
     Decide { transaction: TransactionId, outcome: Option<Timestamp> },
+    /// What an open transaction has written above `after` and below `at` was never written: its ROLLBACK TO.
+    Undo { transaction: TransactionId, after: Timestamp, at: Timestamp },
     /// A value of the group that is not versioned; `None` removes it.
     Metadata { key: Bytes, value: Option<Bytes> },
     /// All versions of all keys in `lo..hi` (to the relation's end without `hi`) that the log has so far vanish, for every snapshot.

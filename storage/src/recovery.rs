@@ -11,8 +11,9 @@ use bytes::Bytes;
 use common::ids::{GroupId, LogPosition, RelationId, TransactionId};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::base::{self, Base};
+use crate::base::{self, Base, Caches};
 use crate::checkpoint::{CheckpointState, Checkpointer, write_file};
+use crate::column_cache::ColumnCache;
 use crate::disk::Disk;
 use crate::engine::{EngineOptions, Group, RecoveredTransaction, Shared};
 use crate::error::StorageError;
@@ -43,7 +44,8 @@ pub(crate) fn open(options: EngineOptions) -> Result<(Shared, Vec<RecoveredTrans
     disk.sync_dir(&directory).map_err(StorageError::io("sync", &directory))?;
     let state = CheckpointState::load(&*disk, &directory)?;
     let writer = LogWriter::open(Arc::clone(&disk), &log_directory, options.segment_bytes, state.position)?;
-    let (checkpointer, groups, applied) = open_bases(&options, &base_directory)?;
+    let caches = Caches { page_bytes: options.base_cache_bytes, columns: Arc::new(ColumnCache::new(options.column_cache_bytes, options.column_block_rows)) };
+    let (checkpointer, groups, applied) = open_bases(&options, &base_directory, &caches)?;
     let files = writer.files();
     let transactions = TransactionTable::new();
     for (id, entry) in state.transactions {
@@ -52,7 +54,7 @@ pub(crate) fn open(options: EngineOptions) -> Result<(Shared, Vec<RecoveredTrans
     let shared = Shared {
         directory,
         base_directory,
-        base_cache_bytes: options.base_cache_bytes,
+        caches,
         memtable_bytes_max: options.memtable_bytes_max,
         disk,
         groups,
@@ -81,7 +83,11 @@ pub(crate) fn open(options: EngineOptions) -> Result<(Shared, Vec<RecoveredTrans
 }
 
 /// Opens the bases that are there. Also returns how far each has applied the log.
-fn open_bases(options: &EngineOptions, directory: &Path) -> Result<(Checkpointer, Vec<Group>, Vec<LogPosition>), StorageError> {
+fn open_bases(
+    options: &EngineOptions,
+    directory: &Path,
+    caches: &Caches,
+) -> Result<(Checkpointer, Vec<Group>, Vec<LogPosition>), StorageError> {
     let disk = &*options.disk;
     let mut checkpointer = Checkpointer::default();
     let mut groups: Vec<_> =
@@ -99,7 +105,7 @@ fn open_bases(options: &EngineOptions, directory: &Path) -> Result<(Checkpointer
         let Some(group) = groups.get_mut(id.0 as usize) else {
             return Err(StorageError::TooFewGroups { path: options.dir.clone(), found: id, groups: options.groups });
         };
-        let base = Base::open(disk, directory, id, options.base_cache_bytes)?;
+        let base = Base::open(disk, directory, id, caches)?;
         let state = base.state()?;
         applied[id.0 as usize] = state.applied;
         *group.metadata.get_mut() = state.metadata.into_iter().map(|(key, value)| (Bytes::from(key), Bytes::from(value))).collect();

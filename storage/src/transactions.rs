@@ -2,6 +2,9 @@
 //!
 //! The table is a function of the log: a checkpoint stores it as it was at its position, recovery applies the log's records after that. It is
 //! sharded, so that readers rarely meet the one writer.
+//!
+//! ROLLBACK TO removes nothing: it notes from when to when the transaction's versions are void ([`Undone`]). A version's key has the timestamp of
+//! its writing, so that says it all, however many versions there are; the fold drops them in time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,9 +25,68 @@ pub(crate) enum Outcome {
     Committed(Timestamp),
 }
 
+/// Spans of writing timestamps whose versions are void, in order and apart.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Undone(Option<Arc<Vec<Span>>>);
+
+/// The versions above `after` and below `at`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub(crate) after: Timestamp,
+    pub(crate) at: Timestamp,
+    /// The end of the frame that says so.
+    pub(crate) noted: LogPosition,
+}
+
+impl Undone {
+    pub(crate) fn spans(&self) -> &[Span] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// The span that a version written then is in.
+    #[inline]
+    pub(crate) fn span_of(&self, written: Timestamp) -> Option<&Span> {
+        let spans = self.0.as_deref()?;
+        let first = spans.partition_point(|span| span.at <= written);
+        spans.get(first).filter(|span| span.after < written)
+    }
+
+    /// Adds a span that ends above all others. What it covers is in it from now on.
+    pub(crate) fn add(&mut self, mut span: Span) {
+        let spans = Arc::make_mut(self.0.get_or_insert_default());
+        while let Some(last) = spans.last().filter(|last| last.at >= span.after) {
+            if last.at >= span.at {
+                // Replayed: it is there already.
+                return;
+            }
+            span.after = span.after.min(last.after);
+            spans.pop();
+        }
+        spans.push(span);
+    }
+}
+
 /// One transaction.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Entry {
+pub(crate) struct Entry {
+    pub(crate) state: State,
+    pub(crate) undone: Undone,
+}
+
+impl Entry {
+    pub(crate) fn new(state: State) -> Self {
+        Self { state, undone: Undone::default() }
+    }
+
+    /// Where the decision stands.
+    pub(crate) fn decided(&self) -> Option<LogPosition> {
+        self.state.decided()
+    }
+}
+
+/// How far a transaction is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum State {
     Open,
     Prepared {
         at: Timestamp,
@@ -40,9 +102,8 @@ pub(crate) enum Entry {
     },
 }
 
-impl Entry {
-    /// Where the decision stands.
-    pub(crate) fn decided(&self) -> Option<LogPosition> {
+impl State {
+    fn decided(&self) -> Option<LogPosition> {
         match self {
             Self::Open | Self::Prepared { .. } => None,
             Self::Committed { decided, .. } | Self::Aborted { decided } => Some(*decided),
@@ -66,13 +127,16 @@ impl TransactionTable {
         &self.shards[(id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59) as usize % SHARDS]
     }
 
-    /// What a tagged version of that transaction means.
-    pub(crate) fn outcome(&self, id: TransactionId) -> Outcome {
-        match self.shard(id).read().get(&id) {
-            None | Some(Entry::Open | Entry::Aborted { .. }) => Outcome::Absent,
-            Some(Entry::Prepared { at, .. }) => Outcome::Prepared(*at),
-            Some(Entry::Committed { at, .. }) => Outcome::Committed(*at),
-        }
+    /// What tagged versions of that transaction mean, and which of them are void.
+    pub(crate) fn outcome(&self, id: TransactionId) -> (Outcome, Undone) {
+        let shard = self.shard(id).read();
+        let Some(entry) = shard.get(&id) else { return (Outcome::Absent, Undone::default()) };
+        let outcome = match &entry.state {
+            State::Open | State::Aborted { .. } => Outcome::Absent,
+            State::Prepared { at, .. } => Outcome::Prepared(*at),
+            State::Committed { at, .. } => Outcome::Committed(*at),
+        };
+        (outcome, entry.undone.clone())
     }
 
     pub(crate) fn entry(&self, id: TransactionId) -> Option<Entry> {
@@ -80,12 +144,12 @@ impl TransactionTable {
     }
 
     pub(crate) fn state(&self, id: TransactionId) -> TransactionState {
-        match self.entry(id) {
+        match self.entry(id).map(|entry| entry.state) {
             None => TransactionState::Unknown,
-            Some(Entry::Open) => TransactionState::Open,
-            Some(Entry::Prepared { at, participants }) => TransactionState::Prepared { at, participants: participants.to_vec() },
-            Some(Entry::Committed { at, .. }) => TransactionState::Committed(at),
-            Some(Entry::Aborted { .. }) => TransactionState::Aborted,
+            Some(State::Open) => TransactionState::Open,
+            Some(State::Prepared { at, participants }) => TransactionState::Prepared { at, participants: participants.to_vec() },
+            Some(State::Committed { at, .. }) => TransactionState::Committed(at),
+            Some(State::Aborted { .. }) => TransactionState::Aborted,
         }
     }
 
@@ -95,24 +159,29 @@ impl TransactionTable {
             Record::Provisional { transaction, .. } => {
                 // The common case is a transaction that is known: no write lock for it.
                 if !self.shard(*transaction).read().contains_key(transaction) {
-                    self.shard(*transaction).write().entry(*transaction).or_insert(Entry::Open);
+                    self.shard(*transaction).write().entry(*transaction).or_insert(Entry::new(State::Open));
                 }
             }
             Record::Prepare { transaction, at, participants } => {
                 let mut shard = self.shard(*transaction).write();
-                let entry = shard.entry(*transaction).or_insert(Entry::Open);
+                let entry = shard.entry(*transaction).or_insert(Entry::new(State::Open));
                 if entry.decided().is_none() {
-                    *entry = Entry::Prepared { at: *at, participants: participants.as_slice().into() };
+                    entry.state = State::Prepared { at: *at, participants: participants.as_slice().into() };
                 }
             }
             Record::Decide { transaction, outcome } => {
                 let mut shard = self.shard(*transaction).write();
-                let entry = shard.entry(*transaction).or_insert(Entry::Open);
+                let entry = shard.entry(*transaction).or_insert(Entry::new(State::Open));
                 if entry.decided().is_none() {
-                    *entry = match outcome {
-                        Some(at) => Entry::Committed { at: *at, decided: end },
-                        None => Entry::Aborted { decided: end },
+                    entry.state = match outcome {
+                        Some(at) => State::Committed { at: *at, decided: end },
+                        None => State::Aborted { decided: end },
                     };
+                }
+            }
+            Record::Undo { transaction, after, at } => {
+                if let Some(entry) = self.shard(*transaction).write().get_mut(transaction) {
+                    entry.undone.add(Span { after: *after, at: *at, noted: end });
                 }
             }
             Record::Write { .. } | Record::Metadata { .. } | Record::DropRange { .. } => {}

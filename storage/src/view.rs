@@ -1,4 +1,4 @@
-//! Reading a group: point gets here, scans in [`scan`].
+//! Reading a group: point gets here, scans in [`scan`], scans of columns in [`columns`].
 //!
 //! A group's state is three layers: the active memtable, the one that a checkpoint is folding (if any), and the base. A reader finds a key's
 //! versions in all of them. Nearly always a newer layer's version is newer; when an older layer may have a newer one (rows copied with their old
@@ -8,16 +8,21 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::ids::{RelationId, Timestamp, TransactionId};
+use common::ids::{OwnWrites, RelationId, Timestamp, TransactionId};
 use redb::ReadableTable;
 
 use crate::base::BaseView;
+use crate::columns::RowLayout;
 use crate::error::StorageError;
 use crate::memtable::Memtable;
-use crate::transactions::{Outcome, TransactionTable};
+use crate::transactions::{Outcome, TransactionTable, Undone};
 use crate::version::{Content, VersionKey};
 
+mod changes;
+mod columns;
 mod scan;
+
+pub use columns::{ColumnVisitor, Piece, Progress};
 
 /// What a point get finds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,35 +93,46 @@ enum Verdict {
 struct Reader<'a> {
     transactions: &'a TransactionTable,
     at: Timestamp,
-    own: Option<TransactionId>,
+    own: Option<OwnWrites>,
+    /// Where a key's versions begin that it may see.
+    from: Timestamp,
     /// The last transaction that was looked up: neighbours are often of the same one.
-    last: Option<(TransactionId, Outcome)>,
+    last: Option<(TransactionId, Outcome, Undone)>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(transactions: &'a TransactionTable, at: Timestamp, own: Option<OwnWrites>) -> Self {
+        let from = own.map_or(at, |own| own.up_to.max(at));
+        Self { transactions, at, own, from, last: None }
+    }
+
     #[inline]
     fn judge(&mut self, written: Timestamp, tag: Option<TransactionId>) -> Verdict {
-        // A tagged version commits after it was written, so this holds for both kinds.
-        if written > self.at {
-            return Verdict::Skip;
-        }
         match tag {
+            None if written > self.at => Verdict::Skip,
             None => Verdict::Visible(written),
-            Some(_) if tag == self.own => Verdict::Visible(Timestamp::MAX),
-            Some(transaction) => self.judge_tagged(transaction),
+            Some(transaction) => self.judge_tagged(written, transaction),
         }
     }
 
-    fn judge_tagged(&mut self, transaction: TransactionId) -> Verdict {
-        let outcome = match self.last {
-            Some((id, outcome)) if id == transaction => outcome,
-            _ => {
-                let outcome = self.transactions.outcome(transaction);
-                self.last = Some((transaction, outcome));
-                outcome
-            }
-        };
-        match outcome {
+    fn judge_tagged(&mut self, written: Timestamp, transaction: TransactionId) -> Verdict {
+        let own = self.own.filter(|own| own.transaction == transaction);
+        // A tagged version commits after it was written, so the snapshot bounds both.
+        if written > own.map_or(self.at, |own| own.up_to) {
+            return Verdict::Skip;
+        }
+        if self.last.as_ref().is_none_or(|last| last.0 != transaction) {
+            let (outcome, undone) = self.transactions.outcome(transaction);
+            self.last = Some((transaction, outcome, undone));
+        }
+        let Some((_, outcome, undone)) = &self.last else { return Verdict::Skip };
+        if undone.span_of(written).is_some() {
+            return Verdict::Skip;
+        }
+        if own.is_some() {
+            return Verdict::Visible(Timestamp::MAX);
+        }
+        match *outcome {
             Outcome::Committed(at) if at <= self.at => Verdict::Visible(at),
             Outcome::Prepared(at) if at <= self.at => Verdict::Undecided(transaction),
             Outcome::Committed(_) | Outcome::Prepared(_) | Outcome::Absent => Verdict::Skip,
@@ -150,9 +166,9 @@ impl Found {
 }
 
 impl View {
-    /// The row of a key at snapshot `at`, with the versions of transaction `own` written at or below `at`.
-    pub fn get(&self, relation: RelationId, key: &[u8], at: Timestamp, own: Option<TransactionId>) -> Result<ReadOutcome, StorageError> {
-        let mut reader = Reader { transactions: &self.transactions, at, own, last: None };
+    /// The row of a key at snapshot `at`, with the reader's own writes.
+    pub fn get(&self, relation: RelationId, key: &[u8], at: Timestamp, own: Option<OwnWrites>) -> Result<ReadOutcome, StorageError> {
+        let mut reader = Reader::new(&self.transactions, at, own);
         let layers = &*self.layers;
         let base_newest = layers.base.as_ref().map_or(Timestamp::MIN, |base| base.newest);
         let frozen_newest = layers.frozen.as_ref().map_or(Timestamp::MIN, |frozen| frozen.newest());
@@ -179,11 +195,31 @@ impl View {
         &self,
         range: ScanRange<'_>,
         at: Timestamp,
-        own: Option<TransactionId>,
+        own: Option<OwnWrites>,
         visit: &mut Visitor<'_>,
     ) -> Result<ScanEnd, StorageError> {
-        let reader = Reader { transactions: &self.transactions, at, own, last: None };
+        let reader = Reader::new(&self.transactions, at, own);
         scan::scan(&self.layers, range, reader, visit)
+    }
+
+    /// As [`Self::scan`], forward, with columns where the base has (or now gets) them and rows elsewhere; see [`Piece`]. `progress` is handed from call to
+    /// call of one scan.
+    pub fn scan_columns(
+        &self,
+        range: ScanRange<'_>,
+        (at, own): (Timestamp, Option<OwnWrites>),
+        layout: &RowLayout,
+        progress: &mut Progress,
+        visit: &mut ColumnVisitor<'_>,
+    ) -> Result<ScanEnd, StorageError> {
+        columns::ColumnScan { view: self, relation: range.relation, hi: range.hi, at, own, layout, progress }.run(range.lo, visit)
+    }
+}
+
+impl View {
+    /// Whether somebody but `own` has committed a change to the range's keys after `since`, or has voted for one.
+    pub fn has_changed(&self, range: ScanRange<'_>, since: Timestamp, own: TransactionId) -> Result<bool, StorageError> {
+        changes::has_changed(&self.layers, &self.transactions, range, since, own)
     }
 }
 
@@ -191,7 +227,7 @@ fn get_in_memory(memtable: &Memtable, relation: RelationId, key: &[u8], reader: 
     if !memtable.may_have(relation, key) {
         return None;
     }
-    let mut next = memtable.seek(relation, key, reader.at);
+    let mut next = memtable.seek(relation, key, reader.from);
     while let Some(entry) = next {
         let row = entry.key();
         if row.relation() != relation || row.key() != key {
@@ -208,7 +244,7 @@ fn get_in_memory(memtable: &Memtable, relation: RelationId, key: &[u8], reader: 
 }
 
 fn get_in_base(base: &BaseView, relation: RelationId, key: &[u8], reader: &mut Reader<'_>) -> Result<Option<Found>, StorageError> {
-    let place = VersionKey::encode(relation, key, reader.at);
+    let place = VersionKey::encode(relation, key, reader.from);
     let mut cursor = base.versions.lower_bound(Bound::Included(&*place)).map_err(StorageError::base(base.group))?;
     while let Some((encoded, content)) = cursor.next().map_err(StorageError::base(base.group))? {
         let encoded = encoded.value();

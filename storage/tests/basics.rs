@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::error::SqlError;
-use common::ids::{GroupId, LogPosition, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{GroupId, LogPosition, OwnWrites, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use storage::{Change, Engine, EngineOptions, Frame, ReadOutcome, Record, ScanEnd, ScanRange, StorageError, TransactionState};
 
@@ -50,8 +50,12 @@ fn decide(id: u64, outcome: Option<u64>) -> Frame {
 }
 
 /// A get as text: `version=value`, `-` or `?transaction`.
+fn own_writes(id: u64, up_to: u64) -> OwnWrites {
+    OwnWrites { transaction: TransactionId(id), up_to: Timestamp(up_to) }
+}
+
 fn get_as(engine: &Engine, key: &str, at: u64, own: Option<u64>) -> String {
-    match engine.view(GROUP).get(TABLE, key.as_bytes(), Timestamp(at), own.map(TransactionId)).unwrap() {
+    match engine.view(GROUP).get(TABLE, key.as_bytes(), Timestamp(at), own.map(|id| own_writes(id, at))).unwrap() {
         ReadOutcome::Missing => "-".to_owned(),
         ReadOutcome::Row { version: Timestamp::MAX, value } => format!("own={}", String::from_utf8_lossy(&value)),
         ReadOutcome::Row { version, value } => format!("{version}={}", String::from_utf8_lossy(&value)),

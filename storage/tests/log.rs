@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::error::SqlError;
-use common::ids::{GroupId, LogPosition, RelationId, Timestamp, TransactionId};
+use common::ids::{GroupId, LogPosition, OwnWrites, RelationId, Timestamp, TransactionId};
 use common::sqlstate::SqlState;
 use storage::disk::{FaultDisk, FaultPoint};
 use storage::{Change, Engine, EngineOptions, Frame, ReadOutcome, Record, StorageError};
@@ -235,6 +235,6 @@ fn frames_larger_than_a_segment_are_whole() {
     drop(engine);
     let engine = Engine::open(options(dir.path())).unwrap();
     assert_eq!(frames(&engine), [1, 2, 3]);
-    let found = engine.view(GroupId(0)).get(TABLE, b"big", Timestamp(1), Some(TransactionId(1))).unwrap();
+    let found = engine.view(GroupId(0)).get(TABLE, b"big", Timestamp(1), Some(OwnWrites::all(TransactionId(1)))).unwrap();
     assert_eq!(found, ReadOutcome::Row { version: Timestamp::MAX, value });
 }

@@ -5,6 +5,7 @@
 //! - [`client`]: a client of the simple protocol that gives everything that the server says.
 //! - [`acknowledged`]: writers that know what must be there after a crash.
 //! - [`pending`]: which tests Partita does not pass yet.
+//! - [`isolation`]: sessions that take their steps in a given order (`isolation/specs/*.spec`).
 //! - [`logic`]: logic tests (`slt/**.slt`), and [`partita_clauses`], what is left of them for PostgreSQL.
 //!
 //! Everything here panics when something goes wrong: it is used by tests alone.
@@ -12,6 +13,7 @@
 
 pub mod acknowledged;
 pub mod client;
+pub mod isolation;
 pub mod logic;
 pub mod partita;
 pub mod partita_clauses;

@@ -281,6 +281,7 @@ fn fill_in(frame: &mut Frame, stamp: Timestamp) {
         match record {
             Record::Write { at, .. }
             | Record::Provisional { at, .. }
+            | Record::Undo { at, .. }
             | Record::Prepare { at, .. }
             | Record::Decide { outcome: Some(at), .. }
                 if *at == STAMP =>
@@ -289,6 +290,7 @@ fn fill_in(frame: &mut Frame, stamp: Timestamp) {
             }
             Record::Write { .. }
             | Record::Provisional { .. }
+            | Record::Undo { .. }
             | Record::Prepare { .. }
             | Record::Decide { .. }
             | Record::Metadata { .. }

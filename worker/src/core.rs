@@ -21,6 +21,7 @@ use crate::feed_target::Marks;
 use crate::locks::LockTable;
 use crate::participants::Participants;
 use crate::sizes::Sizes;
+use crate::validation::Validator;
 use crate::writers::Writers;
 
 /// How long a request with a newer catalog version waits for the catalog.
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) writers: Arc<Writers>,
     pub(crate) participants: Participants,
     pub(crate) advisory: Advisory,
+    pub(crate) validator: Arc<Validator>,
     pub(crate) sizes: Sizes,
     /// What this worker's log feeds.
     pub(crate) feeds: Feeds,
@@ -65,18 +67,24 @@ impl Core {
     pub(crate) async fn admit_reads(&self, context: &ReadContext, relation: RelationId, partition: PartitionRef) -> Result<Timestamp> {
         let state = self.state(context.catalog_version).await?;
         self.check(&state, relation, partition)?;
-        Ok(self.settle(context.at).await)
+        self.settle(context.at).await
     }
 
     /// Waits until a snapshot is complete here; answers the timestamp to read at.
-    pub(crate) async fn settle(&self, at: ReadAt) -> Timestamp {
+    pub(crate) async fn settle(&self, at: ReadAt) -> Result<Timestamp> {
         match at {
-            ReadAt::Newest => Timestamp::MAX,
+            ReadAt::Newest => Ok(Timestamp::MAX),
             ReadAt::Snapshot(at) => {
+                self.refuse_old(at)?;
                 self.pipeline.settle(at).await;
-                at
+                Ok(at)
             }
         }
+    }
+
+    /// A snapshot whose versions may have gone: its coordinator was not heard of for so long that nobody kept them.
+    pub(crate) fn refuse_old(&self, at: Timestamp) -> Result<()> {
+        if at < self.engine.oldest_snapshot() { Err(WorkerError::SnapshotTooOld) } else { Ok(()) }
     }
 
     /// Whether the partition is this worker's in that epoch.

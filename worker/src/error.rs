@@ -33,6 +33,15 @@ pub enum WorkerError {
     /// The transaction has ended here: its coordinator was silent for too long, or it was decided while a call of it waited.
     #[error("transaction {0} was aborted")]
     TransactionEnded(TransactionId),
+    /// A serializable transaction's reads do not hold any more, or may not.
+    #[error("could not serialize access due to read/write dependencies among transactions")]
+    Serialization,
+    /// The versions of a snapshot are not kept any more.
+    #[error("snapshot too old")]
+    SnapshotTooOld,
+    /// A call from before a ROLLBACK TO that came after it.
+    #[error("transaction {0} was rolled back to a savepoint meanwhile")]
+    Undone(TransactionId),
     /// A call of a transaction that has voted already.
     #[error("transaction {0} has voted and takes no further writes")]
     AlreadyPrepared(TransactionId),
@@ -69,9 +78,11 @@ impl SqlError for WorkerError {
             Self::Deadlock { .. } => SqlState::DEADLOCK_DETECTED,
             Self::LockNotAvailable(_) | Self::NamedLockNotAvailable(_) | Self::LockTimeout => SqlState::LOCK_NOT_AVAILABLE,
             Self::WaitCanceled => SqlState::QUERY_CANCELED,
-            Self::TransactionEnded(_) => SqlState::TRANSACTION_ROLLBACK,
+            Self::TransactionEnded(_) | Self::Undone(_) => SqlState::TRANSACTION_ROLLBACK,
             Self::AlreadyPrepared(_) | Self::Background(_) => SqlState::INTERNAL_ERROR,
             Self::Undecided(_) => SqlState::CONNECTION_FAILURE,
+            Self::Serialization => SqlState::SERIALIZATION_FAILURE,
+            Self::SnapshotTooOld => SqlState::SNAPSHOT_TOO_OLD,
             Self::UnknownIndex(_) => SqlState::UNDEFINED_OBJECT,
             Self::ShutDown => SqlState::ADMIN_SHUTDOWN,
             Self::Storage(e) => e.sqlstate(),
@@ -84,6 +95,7 @@ impl SqlError for WorkerError {
     fn detail(&self) -> Option<String> {
         match self {
             Self::Deadlock { detail } => Some(detail.clone()),
+            Self::Serialization => Some("Reason code: Canceled on identification as a pivot, during commit attempt.".to_owned()),
             Self::Storage(e) => e.detail(),
             Self::Row(e) => e.detail(),
             Self::Key(e) => e.detail(),
@@ -95,6 +107,7 @@ impl SqlError for WorkerError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Deadlock { .. } => Some("See server log for query details.".to_owned()),
+            Self::Serialization => Some("The transaction might succeed if retried.".to_owned()),
             Self::Storage(e) => e.hint(),
             Self::Row(e) => e.hint(),
             Self::Key(e) => e.hint(),

@@ -15,7 +15,10 @@ const OPEN_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 struct Open {
     first: LogPosition,
-    changes: Vec<Change>,
+    /// By the timestamp of their writing.
+    writes: Vec<(Timestamp, Vec<Change>)>,
+    /// Above which and below which timestamps writes were undone.
+    undone: Vec<(Timestamp, Timestamp)>,
     bytes: usize,
     /// Its changes are not kept.
     spilled: bool,
@@ -27,6 +30,7 @@ struct Open {
 pub(crate) struct Reread {
     transaction: TransactionId,
     at: Timestamp,
+    undone: Vec<(Timestamp, Timestamp)>,
     pub(crate) from: LogPosition,
     pub(crate) to: LogPosition,
 }
@@ -35,8 +39,9 @@ impl Reread {
     /// Takes the transaction's changes from one frame.
     pub(crate) fn take(&self, target: &Target, frame: Frame, sender: &mut Sender) -> Result<()> {
         for (_, record) in frame {
-            if let Record::Provisional { transaction, changes, .. } = record
+            if let Record::Provisional { transaction, at, changes } = record
                 && transaction == self.transaction
+                && !self.undone.iter().any(|(after, before)| *after < at && at < *before)
             {
                 add_all(target, self.at, &changes, sender)?;
             }
@@ -103,7 +108,13 @@ impl LogReader {
     ) -> Result<()> {
         match record {
             Record::Write { at, changes } if at > self.snapshot => add_all(target, at, &changes, sender)?,
-            Record::Provisional { transaction, changes, .. } => self.keep(target, transaction, changes),
+            Record::Provisional { transaction, at, changes } => self.keep(target, transaction, at, changes),
+            Record::Undo { transaction, after, at } => {
+                if let Some(open) = self.open.get_mut(&transaction) {
+                    open.writes.retain(|(written, _)| *written <= after);
+                    open.undone.push((after, at));
+                }
+            }
             Record::Prepare { transaction, at, .. } => {
                 if let Some(open) = self.open.get_mut(&transaction) {
                     open.vote = Some(at);
@@ -113,8 +124,10 @@ impl LogReader {
                 let Some(open) = self.open.remove(&transaction) else { return Ok(()) };
                 self.bytes -= open.bytes;
                 match outcome.filter(|at| *at > self.snapshot) {
-                    Some(at) if open.spilled => rereads.push(Reread { transaction, at, from: open.first, to: next }),
-                    Some(at) => add_all(target, at, &open.changes, sender)?,
+                    Some(at) if open.spilled => {
+                        rereads.push(Reread { transaction, at, undone: open.undone, from: open.first, to: next });
+                    }
+                    Some(at) => open.writes.iter().try_for_each(|(_, changes)| add_all(target, at, changes, sender))?,
                     None => {}
                 }
             }
@@ -123,13 +136,13 @@ impl LogReader {
         Ok(())
     }
 
-    fn keep(&mut self, target: &Target, transaction: TransactionId, mut changes: Vec<Change>) {
+    fn keep(&mut self, target: &Target, transaction: TransactionId, at: Timestamp, mut changes: Vec<Change>) {
         changes.retain(|change| change.relation == target.table);
         if changes.is_empty() {
             return;
         }
         let first = self.position;
-        let new = || Open { first, changes: Vec::new(), bytes: 0, spilled: false, vote: None };
+        let new = || Open { first, writes: Vec::new(), undone: Vec::new(), bytes: 0, spilled: false, vote: None };
         let open = self.open.entry(transaction).or_insert_with(new);
         if open.spilled {
             return;
@@ -137,13 +150,13 @@ impl LogReader {
         let size = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let bytes: usize = changes.iter().map(|c| size_of::<Change>() + c.key.len() + size(&c.value) + size(&c.before)).sum();
         open.bytes += bytes;
-        open.changes.append(&mut changes);
+        open.writes.push((at, changes));
         self.bytes += bytes;
         if self.bytes > OPEN_BYTES_MAX
             && let Some(largest) = self.open.values_mut().max_by_key(|open| open.bytes)
         {
             self.bytes -= std::mem::take(&mut largest.bytes);
-            largest.changes = Vec::new();
+            largest.writes = Vec::new();
             largest.spilled = true;
         }
     }

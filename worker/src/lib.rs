@@ -31,6 +31,7 @@ mod storage_cleanup;
 mod table_locks;
 mod tasks;
 mod transactions;
+mod validation;
 pub mod worker;
 mod writers;
 mod writes;

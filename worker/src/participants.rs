@@ -23,7 +23,9 @@ use crate::error::{Result, WorkerError};
 use crate::locks::{Held, LockTable, Owner};
 use crate::sizes::SizeChange;
 use crate::table_locks::AnnouncedTable;
+use crate::validation::{Entered, KeySets};
 use crate::writers::Writing;
+use crate::writes::Plan;
 
 /// A participant that has not voted and is not heard of for this long is aborted.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -46,7 +48,14 @@ struct Possessions {
     held: Held,
     writing: Vec<Writing>,
     tables: Vec<AnnouncedTable>,
-    sizes: Vec<(PartitionId, SizeChange)>,
+    /// By the timestamps of the writes.
+    sizes: Vec<(Timestamp, Vec<(PartitionId, SizeChange)>)>,
+    /// Of a serializable transaction: what it has written, what was undone included.
+    written: KeySets,
+    /// Of one that commits.
+    entered: Option<Entered>,
+    /// How often writes were undone.
+    undos: u32,
     heard: Duration,
     /// Something of it is in the log.
     has_written: bool,
@@ -76,6 +85,9 @@ impl Participant {
             writing: Vec::new(),
             tables: Vec::new(),
             sizes: Vec::new(),
+            written: KeySets::default(),
+            entered: None,
+            undos: 0,
             heard: now,
             has_written: false,
             participants: Vec::new(),
@@ -155,8 +167,35 @@ impl Participant {
     }
 
     /// Adds to what its commit changes of partitions' sizes.
-    pub(crate) fn add_sizes(&self, sizes: Vec<(PartitionId, SizeChange)>) {
-        self.possessions.lock().sizes.extend(sizes);
+    pub(crate) fn add_sizes(&self, at: Timestamp, sizes: Vec<(PartitionId, SizeChange)>) {
+        self.possessions.lock().sizes.push((at, sizes));
+    }
+
+    /// Remembers keys for the validation.
+    pub(crate) fn remember(&self, plan: &Plan) {
+        plan.add_keys(&mut self.possessions.lock().written);
+    }
+
+    /// What it has written, if it was remembered.
+    pub(crate) fn written(&self) -> KeySets {
+        self.possessions.lock().written.clone()
+    }
+
+    /// Protects what was validated until the end.
+    pub(crate) fn keep_entered(&self, entered: Entered) {
+        self.possessions.lock().entered = Some(entered);
+    }
+
+    /// How often writes were undone here.
+    pub(crate) fn undos(&self) -> u32 {
+        self.possessions.lock().undos
+    }
+
+    /// Notes that the writes above `after` are undone, by that undo.
+    pub(crate) fn set_undone(&self, after: Timestamp, undos: u32) {
+        let mut possessions = self.possessions.lock();
+        possessions.undos = undos;
+        possessions.sizes.retain(|(at, _)| *at <= after);
     }
 
     pub(crate) fn has_written(&self) -> bool {
@@ -233,7 +272,7 @@ impl Participants {
     pub(crate) fn end(&self, participant: &Participant, outcome: Outcome) -> Vec<(PartitionId, SizeChange)> {
         self.forbid(participant.id);
         self.live.lock().remove(&participant.id);
-        let (held, writing, tables, sizes) = {
+        let (held, writing, tables, sizes, entered) = {
             let mut possessions = participant.possessions.lock();
             let none = Held::new(&self.locks, Owner::Transaction(participant.id));
             (
@@ -241,14 +280,16 @@ impl Participants {
                 std::mem::take(&mut possessions.writing),
                 std::mem::take(&mut possessions.tables),
                 std::mem::take(&mut possessions.sizes),
+                possessions.entered.take(),
             )
         };
         participant.set_phase(Phase::Ended(outcome));
         participant.aborting.cancel();
+        drop(entered);
         drop(held);
         drop(writing);
         drop(tables);
-        if outcome == Outcome::Aborted { Vec::new() } else { sizes }
+        if outcome == Outcome::Aborted { Vec::new() } else { sizes.into_iter().flat_map(|(_, sizes)| sizes).collect() }
     }
 
     /// Refuses later calls of a transaction.

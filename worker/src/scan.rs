@@ -1,5 +1,6 @@
 //! Scans of stored rows as column batches: what a plan's leaf reads on this worker.
 //!
+//! A scan of a table takes whole batches where the storage has columns ([`storage::View::scan_columns`]); everything else is collected row by row.
 //! Batches are made on threads that may block, one call for each batch, so that a long scan takes no thread of the runtime and ends as soon as
 //! nobody polls it. A scan that meets an undecided transaction gives the rows before it, waits for the outcome, and goes on behind the last row.
 
@@ -7,21 +8,20 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, RecordBatchOptions, UInt64Builder};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use common::columns::BatchBuilder;
 use common::error::{Report, SqlError};
-use common::ids::{GroupId, RelationId, Timestamp, TransactionId};
+use common::ids::{GroupId, OwnWrites, RelationId, Timestamp, TransactionId};
 use common::row::{Field as StoredField, RowError, RowReader};
 use common::types::Scalar;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use partition::range::successor;
+use partition::range::{KeyRange, successor};
 use query::scan::{AccessPath, ScanColumn, ScanSource, ScanSpec};
 use rpc::worker_api::{ReadAt, ReadContext};
-use storage::{ReadOutcome, ScanEnd, ScanRange, View};
+use storage::{Piece, Progress, ReadOutcome, RowColumn, RowColumns, RowLayout, ScanEnd, ScanRange, View};
 
 use crate::core::Core;
 use crate::entries::{partition_prefix, with_prefix};
@@ -33,6 +33,10 @@ use crate::sizes::after;
 const BATCH_ROWS: usize = 8_192;
 /// Stored bytes of a batch, roughly.
 const BATCH_BYTES: usize = 8 << 20;
+/// Batches that are taken ahead where the storage has their columns: most of them are the storage's own memory.
+const READY_MAX: usize = 4;
+/// A scan that met so many single rows is slowed down by memtables.
+const SINGLE_ROWS_MANY: usize = 32_768;
 /// A scan that wants no more rows than this is run where it is polled.
 const INLINE_ROWS: usize = 128;
 
@@ -54,6 +58,11 @@ impl StorageScan {
             AccessPath::Table => None,
             AccessPath::LocalIndex { storage, .. } => Some(storage),
         };
+        let bounds = state.bounds(spec.storage);
+        let whole = |lo: &Bytes, hi: &Option<Bytes>| {
+            let range = KeyRange { lo: lo.clone(), hi: hi.clone() };
+            bounds.as_ref().is_some_and(|bounds| bounds.overlapping(&range).all(|at| bounds.range(at) == range))
+        };
         let mut places = VecDeque::with_capacity(pieces.len());
         for piece in pieces {
             self.core.check(&state, spec.storage, piece.partition)?;
@@ -65,7 +74,8 @@ impl StorageScan {
                     (with_prefix(partition, &piece.lo), piece.hi.as_ref().map_or_else(end, |hi| Some(with_prefix(partition, hi))))
                 }
             };
-            let place = Place { group: piece.partition.group, lo, hi };
+            let progress = Progress::new(whole(&lo, &hi));
+            let place = Place { group: piece.partition.group, lo, hi, progress };
             if spec.reverse { places.push_front(place) } else { places.push_back(place) }
         }
         Ok(Scan {
@@ -79,7 +89,10 @@ impl StorageScan {
             own: context.own,
             reverse: spec.reverse,
             remaining: spec.limit.unwrap_or(usize::MAX),
+            by_columns: index.is_none() && !spec.reverse && spec.limit.is_none(),
             columns: Columns::new(spec, schema)?,
+            single_rows: 0,
+            ready: VecDeque::new(),
             last: Vec::new(),
         })
     }
@@ -109,6 +122,7 @@ struct Place {
     group: GroupId,
     lo: Bytes,
     hi: Option<Bytes>,
+    progress: Progress,
 }
 
 /// Why a batch ended.
@@ -130,10 +144,16 @@ struct Scan {
     at: ReadAt,
     /// Where it reads, once all that it must see is there.
     settled: Option<Timestamp>,
-    own: Option<TransactionId>,
+    own: Option<OwnWrites>,
     reverse: bool,
     remaining: usize,
+    /// Whether columns are asked for.
+    by_columns: bool,
     columns: Columns,
+    /// Rows that did not come as columns.
+    single_rows: usize,
+    /// Batches that wait for being asked for.
+    ready: VecDeque<RecordBatch>,
     /// The last key that was visited.
     last: Vec<u8>,
 }
@@ -141,9 +161,12 @@ struct Scan {
 impl Scan {
     async fn next(mut self: Box<Self>) -> Result<Option<(RecordBatch, Box<Self>)>> {
         if self.settled.is_none() {
-            self.settled = Some(self.core.settle(self.at).await);
+            self.settled = Some(self.core.settle(self.at).await?);
         }
         loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some((batch, self)));
+            }
             if self.places.is_empty() || self.remaining == 0 {
                 return Ok(None);
             }
@@ -155,9 +178,12 @@ impl Scan {
             })
             .await?;
             if self.columns.rows() > 0 {
-                // An undecided transaction is met again by the next call.
                 let batch = self.columns.finish()?;
-                return Ok(Some((batch, self)));
+                self.ready.push_back(batch);
+            }
+            if !self.ready.is_empty() {
+                // An undecided transaction is met again by the next call.
+                continue;
             }
             match filled {
                 Filled::Full => {}
@@ -172,49 +198,69 @@ impl Scan {
 
     /// Collects rows until the batch is full.
     fn fill(&mut self) -> Result<Filled> {
-        let at = self.settled.unwrap_or(Timestamp::MAX);
-        while let Some(place) = self.places.front_mut() {
-            let view = self.view.get_or_insert_with(|| self.core.engine.view(place.group));
-            let mut visit = Visit {
-                view,
-                table: self.table,
-                at,
-                own: self.own,
-                limit: self.remaining.min(BATCH_ROWS - self.columns.rows()),
-                columns: &mut self.columns,
-                last: &mut self.last,
-                bytes: 0,
-                visited: 0,
-                taken: 0,
-                undecided: None,
-                failure: None,
-            };
-            let range =
-                ScanRange { relation: self.index.unwrap_or(self.table), lo: &place.lo, hi: place.hi.as_deref(), reverse: self.reverse };
-            let through_index = self.index.is_some();
-            let end = view.scan(range, at, self.own, &mut |key, version, value| {
-                if through_index { visit.entry(key, value) } else { visit.row(key, version, value) }
-            })?;
-            let Visit { visited, taken, undecided, failure, .. } = visit;
-            if let Some(failure) = failure {
-                return Err(failure);
+        while !self.places.is_empty() {
+            if self.columns.rows() >= BATCH_ROWS || self.ready.len() >= READY_MAX {
+                return Ok(Filled::Full);
             }
-            self.remaining -= taken;
-            if visited > 0 && self.reverse {
-                place.hi = Some(Bytes::copy_from_slice(&self.last));
-            } else if visited > 0 {
-                place.lo = after(&self.last);
-            }
-            match (undecided, end) {
-                (Some(transaction), _) | (None, ScanEnd::Undecided(transaction)) => return Ok(Filled::Undecided(transaction)),
-                (None, ScanEnd::Stopped) => return Ok(Filled::Full),
-                (None, ScanEnd::Done) => {
-                    self.places.pop_front();
+            match self.fill_from_first()? {
+                ScanEnd::Undecided(transaction) => return Ok(Filled::Undecided(transaction)),
+                ScanEnd::Stopped => return Ok(Filled::Full),
+                ScanEnd::Done => {
+                    let single_rows = self.places.pop_front().map_or(0, |place| place.progress.single_rows());
+                    if self.single_rows < SINGLE_ROWS_MANY && self.single_rows + single_rows >= SINGLE_ROWS_MANY {
+                        self.core.engine.fold_soon();
+                    }
+                    self.single_rows += single_rows;
                     self.view = None;
                 }
             }
         }
         Ok(Filled::Ended)
+    }
+
+    /// Collects rows of the first place.
+    fn fill_from_first(&mut self) -> Result<ScanEnd> {
+        let at = self.settled.unwrap_or(Timestamp::MAX);
+        let Some(place) = self.places.front_mut() else { return Ok(ScanEnd::Done) };
+        let view = self.view.get_or_insert_with(|| self.core.engine.view(place.group));
+        let mut visit = Visit {
+            view,
+            table: self.table,
+            at,
+            own: self.own,
+            limit: self.remaining.min(BATCH_ROWS - self.columns.rows()),
+            columns: &mut self.columns,
+            ready: &mut self.ready,
+            last: &mut self.last,
+            next: None,
+            bytes: 0,
+            visited: 0,
+            taken: 0,
+            undecided: None,
+            failure: None,
+        };
+        let range = ScanRange { relation: self.index.unwrap_or(self.table), lo: &place.lo, hi: place.hi.as_deref(), reverse: self.reverse };
+        let end = if self.by_columns {
+            let layout = Arc::clone(&visit.columns.layout);
+            view.scan_columns(range, (at, self.own), &layout, &mut place.progress, &mut |piece| visit.piece(piece))?
+        } else if self.index.is_some() {
+            view.scan(range, at, self.own, &mut |key, _, value| visit.entry(key, value))?
+        } else {
+            view.scan(range, at, self.own, &mut |key, version, value| visit.row(key, version, value))?
+        };
+        let Visit { next, visited, taken, undecided, failure, .. } = visit;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.remaining = self.remaining.saturating_sub(taken);
+        if let Some(next) = next {
+            place.lo = next;
+        } else if visited > 0 && self.reverse {
+            place.hi = Some(Bytes::copy_from_slice(&self.last));
+        } else if visited > 0 {
+            place.lo = after(&self.last);
+        }
+        Ok(undecided.map_or(end, ScanEnd::Undecided))
     }
 }
 
@@ -223,10 +269,13 @@ struct Visit<'a> {
     view: &'a View,
     table: RelationId,
     at: Timestamp,
-    own: Option<TransactionId>,
+    own: Option<OwnWrites>,
     limit: usize,
     columns: &'a mut Columns,
+    ready: &'a mut VecDeque<RecordBatch>,
     last: &'a mut Vec<u8>,
+    /// Where the scan goes on, when the last that came were columns.
+    next: Option<Bytes>,
     bytes: usize,
     visited: usize,
     taken: usize,
@@ -235,6 +284,41 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    #[inline]
+    fn piece(&mut self, piece: Piece<'_>) -> ControlFlow<()> {
+        match piece {
+            Piece::Row { key, version, value } => {
+                self.next = None;
+                self.row(key, version, value)
+            }
+            Piece::Columns { columns, rows, next } => match self.batches(columns, rows) {
+                Ok(()) => {
+                    self.taken += rows;
+                    self.next = Some(Bytes::copy_from_slice(next));
+                    // The rows before are a batch of their own now.
+                    self.limit = self.taken + BATCH_ROWS;
+                    self.bytes = 0;
+                    if self.ready.len() < READY_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                }
+                Err(error) => {
+                    self.failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        }
+    }
+
+    /// Takes columns behind the rows that were collected.
+    fn batches(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<()> {
+        if self.columns.rows() > 0 {
+            let batch = self.columns.finish()?;
+            self.ready.push_back(batch);
+        }
+        let batch = self.columns.batch(columns, rows)?;
+        self.ready.push_back(batch);
+        Ok(())
+    }
+
     #[inline]
     fn row(&mut self, key: &[u8], version: Timestamp, row: &[u8]) -> ControlFlow<()> {
         if let Err(error) = self.columns.append(key, version, row) {
@@ -280,27 +364,18 @@ impl Visit<'_> {
 }
 
 /// The table key in an entry's value, without a copy.
-fn stored_key(entry: &[u8]) -> Result<&[u8]> {
+pub(crate) fn stored_key(entry: &[u8]) -> Result<&[u8]> {
     match RowReader::new(entry)?.next_field(Scalar::Bytea.into())? {
         Some(StoredField::Bytea(key)) => Ok(key),
         _ => Err(RowError::Malformed("index entry without a table key").into()),
     }
 }
 
-/// Where an output column comes from.
-enum Source {
-    Stored(usize),
-    Key,
-    Version,
-}
-
 /// The output columns while a batch is collected.
 struct Columns {
     schema: SchemaRef,
-    sources: Vec<Source>,
-    stored: BatchBuilder,
-    keys: Option<BinaryBuilder>,
-    versions: Option<UInt64Builder>,
+    layout: Arc<RowLayout>,
+    rows: RowColumns,
 }
 
 impl Columns {
@@ -308,56 +383,35 @@ impl Columns {
         if schema.fields().len() != spec.columns.len() {
             return Err(Report::internal("a scan's schema does not have its columns").into());
         }
-        let (mut projection, mut fields, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, field) in spec.columns.iter().zip(schema.fields()) {
-            sources.push(match *column {
-                ScanColumn::RowKey => Source::Key,
-                ScanColumn::RowVersion => Source::Version,
-                ScanColumn::Stored(place) => {
-                    let ty = spec.row_types.get(place).ok_or_else(|| Report::internal("a scan wants a column that rows do not have"))?;
-                    Source::Stored(projection.iter().position(|p| *p == place).unwrap_or_else(|| {
-                        projection.push(place);
-                        fields.push(Field::new(field.name(), ty.arrow(), true));
-                        projection.len() - 1
-                    }))
-                }
-            });
-        }
-        let stored = BatchBuilder::new(spec.row_types.clone(), spec.missing.clone(), &projection, Arc::new(Schema::new(fields)));
-        let keys = spec.columns.contains(&ScanColumn::RowKey).then(BinaryBuilder::new);
-        let versions = spec.columns.contains(&ScanColumn::RowVersion).then(UInt64Builder::new);
-        Ok(Self { schema: Arc::clone(schema), sources, stored, keys, versions })
+        let column = |column: &ScanColumn| match *column {
+            ScanColumn::RowKey => Ok(RowColumn::Key),
+            ScanColumn::RowVersion => Ok(RowColumn::Version),
+            ScanColumn::Stored(place) if place < spec.row_types.len() => Ok(RowColumn::Stored(place)),
+            ScanColumn::Stored(_) => Err(Report::internal("a scan wants a column that rows do not have")),
+        };
+        let columns = spec.columns.iter().map(column).collect::<std::result::Result<_, _>>()?;
+        let layout = RowLayout { types: spec.row_types.clone(), missing: spec.missing.clone(), columns };
+        let rows = RowColumns::new(&layout);
+        Ok(Self { schema: Arc::clone(schema), layout: Arc::new(layout), rows })
     }
 
     fn rows(&self) -> usize {
-        self.stored.len()
+        self.rows.rows()
     }
 
     #[inline]
     fn append(&mut self, key: &[u8], version: Timestamp, row: &[u8]) -> Result<()> {
-        self.stored.append(row)?;
-        if let Some(keys) = &mut self.keys {
-            keys.append_value(key);
-        }
-        if let Some(versions) = &mut self.versions {
-            versions.append_value(version.0);
-        }
-        Ok(())
+        Ok(self.rows.append(key, version, row)?)
     }
 
     fn finish(&mut self) -> Result<RecordBatch> {
-        let invalid =
-            |error: arrow::error::ArrowError| WorkerError::from(Report::internal(format!("a scan's batch is not valid: {error}")));
-        let stored = self.stored.finish().map_err(invalid)?;
-        let keys: Option<ArrayRef> = self.keys.as_mut().map(|keys| Arc::new(keys.finish()) as ArrayRef);
-        let versions: Option<ArrayRef> = self.versions.as_mut().map(|versions| Arc::new(versions.finish()) as ArrayRef);
-        let column = |source: &Source| match source {
-            Source::Stored(place) => Arc::clone(stored.column(*place)),
-            Source::Key => keys.clone().expect("made with the sources"),
-            Source::Version => versions.clone().expect("made with the sources"),
-        };
-        let columns = self.sources.iter().map(column).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(stored.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(invalid)
+        let (columns, rows) = self.rows.finish()?;
+        self.batch(columns, rows)
+    }
+
+    fn batch(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| Report::internal(format!("a scan's batch is not valid: {error}")).into())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{PartitionId, RelationId, Timestamp};
+use common::ids::{OwnWrites, PartitionId, RelationId, Timestamp};
 use parking_lot::Mutex;
 use rpc::worker_api::PartitionSize;
 use storage::{ScanEnd, ScanRange};
@@ -167,10 +167,10 @@ fn count_chunk(core: &Core, relation: RelationId, partition: &OwnedPartition, lo
         match end {
             ScanEnd::Done => return Ok((size, None)),
             ScanEnd::Stopped => return Ok((size, last)),
-            ScanEnd::Undecided(transaction) => own = Some(transaction),
+            ScanEnd::Undecided(transaction) => own = Some(OwnWrites::all(transaction)),
         }
     }
-    Err(WorkerError::Undecided(own.unwrap_or_default()))
+    Err(WorkerError::Undecided(own.map(|own| own.transaction).unwrap_or_default()))
 }
 
 /// The least key above `key`.

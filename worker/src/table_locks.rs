@@ -44,7 +44,7 @@ impl Core {
     /// See [`rpc::worker_api::WorkerApi::lock_table`].
     pub(crate) async fn lock_table(self: &Arc<Self>, request: LockTableRequest) -> Result<()> {
         let state = self.state(request.catalog_version).await?;
-        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
         let owner = Owner::Transaction(request.transaction);
         self.locks.announce_table(request.relation);
         let announced = AnnouncedTable { locks: Arc::clone(&self.locks), relation: request.relation };

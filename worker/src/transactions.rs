@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{GroupId, Timestamp, TransactionId};
+use common::ids::{GroupId, OwnWrites, Timestamp, TransactionId};
 use rpc::locks::{LockMode, LockWait, WaitLimit};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, LockRequest, LockedRow, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, Vote,
-    WriteOutcome, WriteRequest,
+    CommitRequest, CommitResponse, FoundRow, LockRequest, LockedRow, Outcome, PartitionWrites, PrepareRequest, PrepareResponse,
+    UndoRequest, Validation, Vote, WriteRequest, WriteResponse,
 };
 use storage::{Frame, ReadOutcome, Record, TransactionState};
 use tokio::sync::OwnedMutexGuard;
@@ -45,7 +45,7 @@ impl Core {
     pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<LockedRow>> {
         let state = self.state(request.catalog_version).await?;
         self.check(&state, request.relation, request.partition)?;
-        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
         let mut held = Held::new(&self.locks, Owner::Transaction(request.transaction));
         let taken = unless_aborted(&participant, self.take_rows(&request, &mut held)).await;
         participant.keep(held);
@@ -58,7 +58,7 @@ impl Core {
             }
             rows.push(loop {
                 let view = self.engine.view(request.partition.group);
-                match view.get(request.relation, key, Timestamp::MAX, Some(request.transaction))? {
+                match view.get(request.relation, key, Timestamp::MAX, Some(OwnWrites::all(request.transaction)))? {
                     ReadOutcome::Missing => break LockedRow::Missing,
                     ReadOutcome::Row { version, value } => break LockedRow::Found(FoundRow { version, row: value }),
                     ReadOutcome::Undecided(transaction) => self.resolve(transaction).await?,
@@ -117,28 +117,55 @@ impl Core {
     }
 
     /// See [`rpc::worker_api::WorkerApi::write`].
-    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteOutcome> {
-        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.partitions, request.wait).await? {
-            Planned::Refused(outcome) => return Ok(outcome),
+    pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteResponse> {
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
+        if request.undos < participant.undos() {
+            return Err(WorkerError::Undone(request.transaction));
+        }
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.partitions, request.wait).await? {
+            Planned::Refused(outcome) => return Ok(WriteResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
-        if !plan.is_empty() {
-            participant.set_written();
-            let frame = provisional(&participant, plan);
-            self.pipeline.submit(Job::stamped(frame).buffered()).await?;
+        if plan.is_empty() {
+            return Ok(WriteResponse::Written(Timestamp::MIN));
         }
-        Ok(WriteOutcome::Done)
+        participant.set_written();
+        if request.is_serializable {
+            participant.remember(&plan);
+        }
+        let sizes = std::mem::take(&mut plan.sizes);
+        let at = self.pipeline.submit(Job::stamped(provisional(&participant, plan)).buffered()).await?;
+        participant.add_sizes(at, sizes);
+        Ok(WriteResponse::Written(at))
+    }
+
+    /// See [`rpc::worker_api::WorkerApi::undo`].
+    ///
+    /// The record is not synced: what it voids is not either, and a vote or commit, which comes behind it in the log, syncs both.
+    pub(crate) async fn undo(self: &Arc<Self>, request: UndoRequest) -> Result<Timestamp> {
+        let UndoRequest { transaction, after, undos, is_known } = request;
+        let (participant, _turn) = self.turn(transaction, 0, is_known).await?;
+        if undos <= participant.undos() {
+            return Err(WorkerError::Undone(transaction));
+        }
+        participant.set_undone(after, undos);
+        if !participant.has_written() {
+            return Ok(after);
+        }
+        let frame = vec![(TRANSACTIONS_GROUP, Record::Undo { transaction, after, at: STAMP })];
+        Ok(self.pipeline.submit(Job::stamped(frame).buffered()).await?)
     }
 
     /// See [`rpc::worker_api::WorkerApi::commit`].
     pub(crate) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
         let Some(id) = request.transaction else { return self.commit_statement(request).await };
-        let (participant, _turn) = self.turn(id, request.wait.session).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
+        let (participant, _turn) = self.turn(id, request.wait.session, request.is_known).await?;
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
+        self.validate_for(&participant, request.validation, &plan).await?;
+        participant.add_sizes(Timestamp::MAX, std::mem::take(&mut plan.sizes));
         let frame = if participant.has_written() {
             let mut frame = provisional(&participant, plan);
             frame.push((TRANSACTIONS_GROUP, Record::Decide { transaction: id, outcome: Some(STAMP) }));
@@ -148,7 +175,6 @@ impl Core {
             self.participants.end(&participant, Outcome::Committed(at));
             return Ok(CommitResponse::Committed(at));
         } else {
-            participant.add_sizes(plan.sizes.clone());
             plan.frame(|changes| Record::Write { at: STAMP, changes })
         };
         participant.set_phase(Phase::Busy);
@@ -179,11 +205,13 @@ impl Core {
 
     /// See [`rpc::worker_api::WorkerApi::prepare`].
     pub(crate) async fn prepare(self: &Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse> {
-        let (participant, _turn) = self.turn(request.transaction, request.wait.session).await?;
-        let plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
+        let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(PrepareResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
         };
+        self.validate_for(&participant, request.validation, &plan).await?;
+        participant.add_sizes(Timestamp::MAX, std::mem::take(&mut plan.sizes));
         let mut frame = provisional(&participant, plan);
         let (transaction, participants) = (request.transaction, request.participants);
         participant.set_participants(participants.clone());
@@ -342,6 +370,7 @@ impl Core {
                         }
                     }
                     participant.keep(held);
+                    participant.keep_entered(self.validator.enter_recovered(recovered.id));
                     participant.set_written();
                     participant.set_participants(participants);
                     participant.set_phase(Phase::Prepared(at));
@@ -359,8 +388,12 @@ impl Core {
         !matches!(self.engine.transaction_state(id), TransactionState::Committed(_) | TransactionState::Aborted)
     }
 
-    /// The participant of a call, which runs alone until the guard goes.
-    pub(crate) async fn turn(&self, id: TransactionId, session: i32) -> Result<Turn> {
+    /// The participant of a call, which runs alone until the guard goes; `session` is 0 where the call does not tell it. A transaction `is_known` to have been here and is not here any more
+    /// has lost its locks, and maybe writes: it can only be aborted.
+    pub(crate) async fn turn(&self, id: TransactionId, session: i32, is_known: bool) -> Result<Turn> {
+        if is_known && self.participants.get(id).is_none() {
+            return Err(WorkerError::TransactionEnded(id));
+        }
         let participant = self.participants.enter(id, self.clock.monotonic(), || self.is_undecided(id))?;
         participant.set_session(session);
         let turn = Arc::clone(&participant.turn).lock_owned().await;
@@ -392,6 +425,15 @@ impl Core {
         planned
     }
 
+    /// Validates the commit or vote of a serializable transaction; see [`crate::validation`].
+    async fn validate_for(self: &Arc<Self>, participant: &Participant, validation: Option<Validation>, plan: &Plan) -> Result<()> {
+        let Some(validation) = validation else { return Ok(()) };
+        let mut writes = participant.written();
+        plan.add_keys(&mut writes);
+        participant.keep_entered(self.validate(participant.id, validation, writes).await?);
+        Ok(())
+    }
+
     /// Puts the end of a participant into the log, and lets go of it once it is applied. The caller has its turn.
     async fn put_end(self: &Arc<Self>, participant: &Arc<Participant>, outcome: Outcome, durable: bool) -> Result<()> {
         let before = participant.phase();
@@ -421,8 +463,7 @@ impl Core {
 }
 
 /// A transaction's changes before its end.
-fn provisional(participant: &Participant, mut plan: Plan) -> Frame {
-    participant.add_sizes(std::mem::take(&mut plan.sizes));
+fn provisional(participant: &Participant, plan: Plan) -> Frame {
     plan.frame(|changes| Record::Provisional { transaction: participant.id, at: STAMP, changes })
 }
 

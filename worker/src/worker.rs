@@ -15,8 +15,8 @@ use rpc::directory::WorkerDirectory;
 use rpc::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockWait, LockWaiter, WaitTicket};
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag, LockRequest,
-    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, Vote, WorkerApi,
-    WriteOutcome, WriteRequest,
+    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote,
+    WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 use storage::{Engine, EngineOptions, Record};
 use tokio::task::JoinHandle;
@@ -86,6 +86,7 @@ impl Worker {
             writers: Arc::default(),
             participants,
             advisory: crate::advisory::Advisory::default(),
+            validator: Arc::default(),
             sizes: Sizes::default(),
             feeds: Feeds::default(),
             marks: Marks::default(),
@@ -206,8 +207,12 @@ impl WorkerApi for Worker {
         Ok(())
     }
 
-    async fn write(&self, request: WriteRequest) -> Answer<WriteOutcome> {
+    async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {
         Ok(self.core.write(request).await?)
+    }
+
+    async fn undo(&self, request: UndoRequest) -> Answer<Timestamp> {
+        Ok(self.core.undo(request).await?)
     }
 
     async fn commit(&self, request: CommitRequest) -> Answer<CommitResponse> {

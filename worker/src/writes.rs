@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use catalog::objects::{IndexScope, Maintenance};
 use catalog::state::CatalogState;
-use common::ids::{GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId};
+use common::ids::{GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId};
 use rpc::locks::{LockMode, LockWait};
 use rpc::worker_api::{PartitionWrites, Precondition, RowWrite, WriteOutcome};
 use storage::{Change, Engine, Frame, ReadOutcome, Record};
@@ -20,6 +20,7 @@ use crate::entries::{Entry, EntryMaker, table_key};
 use crate::error::{Result, WorkerError};
 use crate::locks::{Held, LockKey};
 use crate::sizes::SizeChange;
+use crate::validation::KeySets;
 
 /// More rows than this are planned away from the runtime's threads.
 const INLINE_ROWS: usize = 128;
@@ -35,6 +36,13 @@ impl Plan {
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Adds the keys that it writes.
+    pub(crate) fn add_keys(&self, keys: &mut KeySets) {
+        for change in self.groups.values().flatten() {
+            keys.add_key(change.relation, &change.key);
+        }
     }
 
     /// As a frame of one record for each group.
@@ -211,7 +219,7 @@ impl Planner {
     }
 
     fn read(&self, group: GroupId, relation: RelationId, key: &[u8]) -> Result<ReadOutcome> {
-        Ok(self.engine.view(group).get(relation, key, Timestamp::MAX, self.own)?)
+        Ok(self.engine.view(group).get(relation, key, Timestamp::MAX, self.own.map(OwnWrites::all))?)
     }
 
     /// The rows' own changes, and the index entries that follow from them.

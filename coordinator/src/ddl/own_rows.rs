@@ -34,7 +34,7 @@ impl<'a> Pieces<'a> {
         while let Some(partition) = self.target.map.partitions.get(self.at.0) {
             let range = self.target.bounds.range(self.at.0);
             let request = RangeRequest {
-                context: ReadContext { catalog_version: self.target.version, at: ReadAt::Newest, own: session.transaction.id() },
+                context: ReadContext { catalog_version: self.target.version, at: ReadAt::Newest, own: session.transaction.own_writes() },
                 relation: self.target.table.storage,
                 partition: query::access::partition_ref(partition),
                 lo: self.at.1.take().unwrap_or(range.lo),

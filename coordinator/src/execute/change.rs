@@ -25,6 +25,7 @@ use crate::execute::insert::{WRITE_SET_BYTES_MAX, finished};
 use crate::execute::lock_rows::lock_rows;
 use crate::execute::query::{run_plan, statement_context};
 use crate::execute::returning::Returning;
+use crate::isolation::concurrent_change;
 use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::session::Session;
@@ -104,7 +105,7 @@ impl<'a> Change<'a> {
         for _ in 0..ATTEMPTS_MAX {
             let mut context = statement_context(session, &prepared.view).await?;
             if let Some(own) = &own {
-                Arc::make_mut(&mut context).read.own = Some(own.id());
+                Arc::make_mut(&mut context).read.own = Some(own.own_writes());
             }
             let rows = self.find(session, prepared, &context, parameters).await?;
             if rows.is_empty() {
@@ -114,6 +115,7 @@ impl<'a> Change<'a> {
                 return Ok(finished(format!("{verb} 0"), prepared, self.returning.is_some(), Vec::new()));
             }
             let wait = session.lock_wait();
+            let keeps_snapshot = session.transaction.snapshot().is_some();
             let transaction = match session.transaction.transaction(&coordinator).await? {
                 Some(transaction) => transaction,
                 None => {
@@ -125,9 +127,11 @@ impl<'a> Change<'a> {
             };
             let keys = rows.iter().map(|r| r.key.clone()).collect();
             let locked = lock_rows(transaction, &self.target, keys, self.lock_mode, wait).await?;
-            let unchanged = rows.iter().zip(&locked).all(|(row, found)| found.as_ref().is_some_and(|f| f.version == row.version));
-            if !unchanged {
-                continue;
+            let is_changed = |(row, found): &(&Found, &Option<FoundRow>)| found.as_ref().is_none_or(|f| f.version != row.version);
+            match rows.iter().zip(&locked).find(is_changed) {
+                Some((_, found)) if keeps_snapshot => return Err(concurrent_change(found.is_none())),
+                Some(_) => continue,
+                None => {}
             }
             let count = rows.len();
             let mut writes = WriteSet::default();
@@ -135,7 +139,7 @@ impl<'a> Change<'a> {
             self.commit(session, own, &mut writes).await?;
             return Ok(finished(format!("{verb} {count}"), prepared, self.returning.is_some(), returned));
         }
-        Err(Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+        Err(concurrent_change(false))
     }
 
     async fn find(

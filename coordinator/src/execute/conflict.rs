@@ -133,25 +133,15 @@ impl Proposed<'_> {
         writes: &mut WriteSet,
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let wait = session.lock_wait();
-        let coordinator = Arc::clone(&session.coordinator);
         let keys = rows.iter().map(|(key, _)| key.clone()).collect();
-        let existing = match own {
-            Some(own) => lock_rows(own, &self.target, keys, LockMode::ForUpdate, wait).await?,
-            None => {
-                let block = session.transaction.transaction(&coordinator).await?;
-                lock_rows(
-                    block.ok_or_else(|| Report::internal("no transaction to insert in"))?,
-                    &self.target,
-                    keys,
-                    LockMode::ForUpdate,
-                    wait,
-                )
-                .await?
-            }
-        };
+        let existing = lock_rows(transaction_of(session, own).await?, &self.target, keys, LockMode::ForUpdate, wait).await?;
+        let bound = session.transaction.bound();
         let (mut written, mut touched) = (Vec::new(), HashSet::new());
         for ((key, stored), existing) in rows.into_iter().zip(existing) {
             let is_first = touched.insert(key.clone());
+            if let Some(existing) = &existing {
+                bound.check(existing.version)?;
+            }
             match (existing, update) {
                 (None, _) if is_first => {
                     written.push(self.target.visible_of(&stored));
@@ -204,22 +194,20 @@ impl Proposed<'_> {
         touched: &mut HashSet<Bytes>,
     ) -> Result<Option<Vec<Datum>>, Report> {
         let (version, wait) = (self.target.version, session.lock_wait());
-        let coordinator = Arc::clone(&session.coordinator);
         for _ in 0..ATTEMPTS_MAX {
             let refusal = match self.conflict_of(session, own.as_deref_mut(), &key, &stored).await? {
                 Some(conflict) => conflict,
                 None => {
                     let mut writes = WriteSet::default();
                     self.target.add_insert(&mut writes, key.clone(), &stored)?;
-                    let refusal = match own.as_deref_mut() {
-                        Some(own) => own.write(version, &mut writes, wait).await?,
-                        None => session.write(version, &mut writes, wait).await?,
-                    };
-                    let Some(refusal) = refusal else {
+                    let transaction = transaction_of(session, own.as_deref_mut()).await?;
+                    let before = transaction.mark();
+                    let Some(refusal) = transaction.write(version, &mut writes, wait).await? else {
                         touched.insert(key);
                         return Ok(Some(self.target.visible_of(&stored)));
                     };
-                    self.take_back(session, own.as_deref_mut(), &key, &stored).await?;
+                    // Other workers may have taken their entries of the row.
+                    transaction.undo(before).await?;
                     refusal
                 }
             };
@@ -228,20 +216,19 @@ impl Proposed<'_> {
                 let report = self.target.duplicate_error(&refusal, &session.state(), session.settings.format());
                 return Err(report.unwrap_or_else(|| Report::internal("a new row was refused as changed")));
             }
-            let Some(update) = update else { return Ok(None) };
-            if touched.contains(existing) {
+            let bound = session.transaction.bound();
+            if update.is_none() && bound.is_none() {
+                return Ok(None);
+            }
+            if update.is_some() && touched.contains(existing) {
                 return Err(second_time());
             }
-            let locked = match own.as_deref_mut() {
-                Some(own) => lock_rows(own, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?,
-                None => {
-                    let block = session.transaction.transaction(&coordinator).await?;
-                    let block = block.ok_or_else(|| Report::internal("no transaction to insert in"))?;
-                    lock_rows(block, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?
-                }
-            };
+            let transaction = transaction_of(session, own.as_deref_mut()).await?;
+            let locked = lock_rows(transaction, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?;
             // Gone meanwhile: the row may be inserted after all.
             let Some(found) = locked.into_iter().next().flatten() else { continue };
+            bound.check(found.version)?;
+            let Some(update) = update else { return Ok(None) };
             touched.insert(existing.clone());
             let old = self.target.decode(&found.row)?;
             let Some(new) = self.updated(session, update, &old, &stored)? else { return Ok(None) };
@@ -270,14 +257,7 @@ impl Proposed<'_> {
         stored: &[Datum],
     ) -> Result<Option<Refusal>, Report> {
         let (version, wait) = (self.target.version, session.lock_wait());
-        let coordinator = Arc::clone(&session.coordinator);
-        let transaction = match own {
-            Some(own) => own,
-            None => {
-                let block = session.transaction.transaction(&coordinator).await?;
-                block.ok_or_else(|| Report::internal("no transaction to insert in"))?
-            }
-        };
+        let transaction = transaction_of(session, own).await?;
         let duplicate = |relation, key: &Bytes, constraint, existing| Refusal {
             relation,
             key: key.clone(),
@@ -303,29 +283,21 @@ impl Proposed<'_> {
         Ok(None)
     }
 
-    /// Removes the entries of a row that a unique local index has refused: other workers may have taken theirs.
-    async fn take_back(&self, session: &mut Session, own: Option<&mut Transaction>, key: &Bytes, stored: &[Datum]) -> Result<(), Report> {
-        let mut writes = WriteSet::default();
-        for index in &self.target.sync_indexes {
-            let (entry, _) = index.entry(stored, key)?;
-            writes.add(index.destination(), entry, None, Precondition::None);
-        }
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let (version, wait) = (self.target.version, session.lock_wait());
-        match own {
-            Some(own) => own.write(version, &mut writes, wait).await?,
-            None => session.write(version, &mut writes, wait).await?,
-        };
-        Ok(())
-    }
-
     fn is_arbiter(&self, constraint: Option<Oid>, relation: common::ids::RelationId) -> bool {
         let Some(arbiter) = self.on_conflict.arbiter else { return true };
         let by_index = self.target.sync_indexes.iter().find(|i| i.index.storage == relation).map(|i| i.index.oid);
         by_index.or(constraint).or(self.target.key_constraint) == Some(arbiter)
     }
+}
+
+/// The statement's own transaction, or the block's.
+async fn transaction_of<'a>(session: &'a mut Session, own: Option<&'a mut Transaction>) -> Result<&'a mut Transaction, Report> {
+    if let Some(own) = own {
+        return Ok(own);
+    }
+    let coordinator = Arc::clone(&session.coordinator);
+    let block = session.transaction.transaction(&coordinator).await?;
+    block.ok_or_else(|| Report::internal("no transaction to insert in"))
 }
 
 fn second_time() -> Report {

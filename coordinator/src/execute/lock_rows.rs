@@ -57,7 +57,7 @@ pub async fn try_lock_keys(
     }
     let mut locked = vec![LockedRow::Missing; keys.len()];
     for ((worker, _), (partition, mut places)) in by_partition {
-        transaction.touch(worker);
+        let known = transaction.touch(worker);
         let api = transaction.coordinator().worker(worker)?;
         places.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
         for chunk in places.chunks(LOCKS_AT_ONCE) {
@@ -70,8 +70,11 @@ pub async fn try_lock_keys(
                 mode,
                 wait,
                 rows_max: None,
+                is_known: known.get(),
             };
-            for (&i, row) in chunk.iter().zip(api.lock(request).await?) {
+            let rows = api.lock(request).await?;
+            known.set();
+            for (&i, row) in chunk.iter().zip(rows) {
                 locked[i] = row;
             }
         }

@@ -35,10 +35,11 @@ pub async fn execute(session: &mut Session, prepared: &Prepared, lock: &Lock) ->
         let workers: BTreeSet<WorkerId> = map.partitions.iter().map(|partition| partition.worker).collect();
         let Some(transaction) = session.transaction.transaction(&coordinator).await? else { continue };
         for worker in workers {
-            transaction.touch(worker);
+            let known = transaction.touch(worker);
             let (catalog_version, transaction) = (state.version(), transaction.id());
-            let request = LockTableRequest { catalog_version, transaction, relation: storage, mode, wait };
+            let request = LockTableRequest { catalog_version, transaction, relation: storage, mode, wait, is_known: known.get() };
             coordinator.worker(worker)?.lock_table(request).await?;
+            known.set();
         }
     }
     Ok(StatementResult::Command("LOCK TABLE".to_owned()))

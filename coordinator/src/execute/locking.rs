@@ -5,7 +5,7 @@
 //! with the one that the plan saw. The same: the row counts. Gone: it does not. Another one: it may no longer match the condition, or stand
 //! elsewhere in the order, so the pass is made again at a new snapshot, with the locks kept: what is locked cannot change any
 //! more, so this ends. With SKIP LOCKED a changed row is left out as long as there are others, and what somebody else has is
-//! never waited for.
+//! never waited for. A block that keeps its snapshot cannot look again: there a row that has changed or gone fails the statement (40001).
 //!
 //! Outside of a block the statement runs in a transaction of its own, which holds the locks until it ends.
 
@@ -32,6 +32,7 @@ use sql::bound::{BoundLocking, BoundRowLock, BoundStatement, LockPolicy, RowLock
 use crate::execute::lock_rows::try_lock_keys;
 use crate::execute::query::{run_plan, statement_context};
 use crate::execute::transaction_control::end_implicit;
+use crate::isolation::concurrent_change;
 use crate::prepared::Prepared;
 use crate::result::{ResultStream, Rows, StatementResult};
 use crate::row_expression::RowExpression;
@@ -55,8 +56,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters
     if session.transaction.is_open() {
         return run(session, prepared, parameters).await;
     }
-    let now = session.coordinator.clock.unix_micros();
-    session.transaction.open(now, true);
+    session.open_block(true);
     let result = match run(session, prepared, parameters).await {
         Ok(result) => whole(result).await,
         Err(error) => Err(error),
@@ -67,7 +67,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters
             Ok(result)
         }
         Err(error) => {
-            session.rollback().await;
+            Box::pin(end_implicit(session, false)).await?;
             Err(error)
         }
     }
@@ -246,7 +246,7 @@ impl<'a> Locking<'a> {
             }
             return Ok(without_first(pass.batches, self.offset));
         }
-        Err(Report::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+        Err(concurrent_change(false))
     }
 
     async fn pass(
@@ -282,7 +282,7 @@ impl<'a> Locking<'a> {
     /// Locks the rows of a chunk; tells which ones count.
     async fn lock(&self, session: &mut Session, chunk: &RecordBatch, has_changed: &mut bool) -> Result<BooleanArray, Report> {
         let mut keep = vec![true; chunk.num_rows()];
-        let wait = session.lock_wait();
+        let (wait, keeps_snapshot) = (session.lock_wait(), session.transaction.snapshot().is_some());
         let coordinator = Arc::clone(&session.coordinator);
         for (at, (lock, target)) in self.locks.iter().enumerate() {
             let (keys, versions) = (chunk.column(self.width + 2 * at), chunk.column(self.width + 2 * at + 1));
@@ -302,6 +302,9 @@ impl<'a> Locking<'a> {
             for (row, locked) in places.into_iter().zip(locked) {
                 let version = Timestamp(versions.value(row));
                 keep[row] = matches!(&locked, LockedRow::Found(found) if found.version == version);
+                if keeps_snapshot && !keep[row] && locked != LockedRow::Skipped {
+                    return Err(concurrent_change(false));
+                }
                 // A row that has gone may be in another place now, unless nobody waits for it.
                 *has_changed |= match locked {
                     LockedRow::Found(found) => found.version != version,

@@ -22,10 +22,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use functions::context::SessionSettings;
-use rpc::worker_api::{FoundRow, GetRequest, LockMode, LockRequest, LockWait, LockedRow, Precondition, ReadAt, ReadContext, WaitLimit};
+use rpc::worker_api::{FoundRow, GetRequest, LockMode, LockRequest, LockWait, LockedRow, Precondition, ReadContext, WaitLimit};
 use sql::bound::{Bound, BoundDelete, BoundInsert, BoundReturning, BoundStatement, BoundUpdate, SimpleSelect};
 
 use crate::execute::returning::Returning;
+use crate::isolation::concurrent_change;
 use crate::prepared::Prepared;
 use crate::result::{Rows, RowsTag, StatementResult, StoredRows};
 use crate::row_expression::RowExpression;
@@ -324,6 +325,19 @@ impl PointKey {
         Ok(Some(key.into()))
     }
 
+    /// The row, as the block's snapshot or the newest state has it.
+    async fn read(&self, session: &Session, key: Bytes) -> Result<Option<FoundRow>, Report> {
+        let target = &self.target;
+        let (worker, partition) = target.destination().route(&key);
+        if let Some(reads) = session.transaction.reads() {
+            reads.add_key(worker, partition, target.table.storage, &key);
+        }
+        let (at, own) = (session.transaction.read_at(), session.transaction.own_writes());
+        let context = ReadContext { catalog_version: target.version, at, own };
+        let request = GetRequest { context, relation: target.table.storage, partition, keys: vec![key] };
+        Ok(session.coordinator.worker(worker)?.get(request).await?.pop().flatten())
+    }
+
     fn accepts(&self, visible: &[Datum], parameters: &[Datum]) -> Result<bool, Report> {
         self.residual.as_ref().map_or(Ok(true), |residual| residual.holds(&[visible], parameters))
     }
@@ -331,13 +345,9 @@ impl PointKey {
 
 impl PointSelect {
     async fn execute(&self, session: &mut Session, prepared: &Prepared, parameters: &[Datum]) -> Result<Option<StatementResult>, Report> {
-        let target = &self.key.target;
         let mut found = None;
         if let Some(key) = self.key.encode(parameters)? {
-            let (worker, partition) = target.destination().route(&key);
-            let context = ReadContext { catalog_version: target.version, at: ReadAt::Newest, own: session.transaction.id() };
-            let request = GetRequest { context, relation: target.table.storage, partition, keys: vec![key] };
-            found = session.coordinator.worker(worker)?.get(request).await?.pop().flatten();
+            found = self.key.read(session, key).await?;
         }
         let rows = self.rows(found, parameters)?;
         Ok(Some(StatementResult::Rows { columns: Arc::clone(prepared.columns()), rows, tag: RowsTag::Select }))
@@ -417,19 +427,27 @@ impl PointChange {
 
     /// `None`: no row matched. Otherwise the row that RETURNING shows, if there is one.
     async fn change(&self, session: &mut Session, key: Bytes, parameters: &[Datum]) -> Result<Option<Option<Vec<Datum>>>, Report> {
+        if session.transaction.snapshot().is_some() && !self.may_change(session, &key, parameters).await? {
+            return Ok(None);
+        }
         let coordinator = Arc::clone(&session.coordinator);
         let wait = session.lock_wait();
+        let bound = session.transaction.bound();
         let mut own = None;
         let transaction = match session.transaction.transaction(&coordinator).await? {
             Some(transaction) => transaction,
             None => own.insert(Transaction::begin(&coordinator).await?),
         };
         let Some(found) = self.lock(transaction, &key, wait).await? else {
+            if !bound.is_none() {
+                return Err(concurrent_change(true));
+            }
             if let Some(own) = own {
                 own.abort().await;
             }
             return Ok(None);
         };
+        bound.check(found.version)?;
         let target = &self.key.target;
         let old = target.decode(&found.row)?;
         let visible = target.visible_of(&old);
@@ -479,10 +497,19 @@ impl PointChange {
         Ok(Some(returned))
     }
 
+    /// Whether the block's snapshot has the row: if not, there is nothing to change, whatever others have made of it since.
+    async fn may_change(&self, session: &Session, key: &Bytes, parameters: &[Datum]) -> Result<bool, Report> {
+        let target = &self.key.target;
+        match self.key.read(session, key.clone()).await? {
+            None => Ok(false),
+            Some(found) => self.key.accepts(&target.visible_of(&target.decode(&found.row)?), parameters),
+        }
+    }
+
     async fn lock(&self, transaction: &mut Transaction, key: &Bytes, wait: LockWait) -> Result<Option<FoundRow>, Report> {
         let target = &self.key.target;
         let (worker, partition) = target.destination().route(key);
-        transaction.touch(worker);
+        let known = transaction.touch(worker);
         let request = LockRequest {
             catalog_version: target.version,
             transaction: transaction.id(),
@@ -492,8 +519,11 @@ impl PointChange {
             mode: self.lock_mode,
             wait,
             rows_max: None,
+            is_known: known.get(),
         };
-        Ok(transaction.coordinator().worker(worker)?.lock(request).await?.pop().and_then(LockedRow::found))
+        let locked = transaction.coordinator().worker(worker)?.lock(request).await?.pop();
+        known.set();
+        Ok(locked.and_then(LockedRow::found))
     }
 }
 

@@ -43,16 +43,22 @@ pub async fn execute(
     Ok(StatementResult::Rows { columns: Arc::clone(prepared.columns()), rows: Rows::Batches(stream), tag: RowsTag::Select })
 }
 
-/// What the plans of one statement share: a new snapshot, the catalog state, the settings.
+/// What the plans of one statement share: a snapshot (the block's, or a new one), the catalog state, the settings.
 pub async fn statement_context(session: &Session, view: &Arc<SchemaView>) -> Result<Arc<StatementContext>, Report> {
     let coordinator = &session.coordinator;
-    let snapshot = coordinator.timestamp().await?;
-    let read = ReadContext { catalog_version: view.state().version(), at: ReadAt::Snapshot(snapshot), own: session.transaction.id() };
+    let snapshot = match session.transaction.snapshot() {
+        Some(kept) => Arc::clone(kept),
+        None => coordinator.snapshots.keep(coordinator.timestamp().await?),
+    };
+    let at = ReadAt::Snapshot(snapshot.at());
+    let read = ReadContext { catalog_version: view.state().version(), at, own: session.transaction.own_writes() };
     Ok(Arc::new(StatementContext {
         catalog: Arc::clone(view.state()),
         directory: Arc::clone(&coordinator.directory),
         read,
         settings: session.expression_settings(),
+        reads: session.transaction.reads().cloned(),
+        kept: Some(snapshot),
         freshness: session.settings.index_freshness(session.last_commit),
         lookup: Some(Arc::new(SystemContext::new(session, view))),
     }))
@@ -83,7 +89,10 @@ async fn run_optimised(
     if let Some(slot) = &session.observed_plan {
         *slot.lock() = Some(Arc::clone(&physical));
     }
-    Ok(Box::pin(planner.execute(physical, context)?))
+    // The snapshot is kept as long as somebody reads.
+    let kept = Arc::clone(context);
+    let batches = planner.execute(physical, context)?;
+    Ok(Box::pin(batches.inspect(move |_| _ = &kept)))
 }
 
 /// All rows of a stream, as values of these types; an error when they take more than `bytes_max`.

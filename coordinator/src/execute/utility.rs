@@ -50,26 +50,36 @@ fn prepared_name(name: &ObjectName) -> String {
 
 /// Runs one.
 pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Statement) -> Result<StatementResult, Report> {
-    if let Some(result) = transaction_control::execute(session, tree).await? {
+    if let Some(result) = transaction_control::execute(session, prepared, tree).await? {
         return Ok(result);
     }
-    if let Some(result) = crate::ddl::execute(session, prepared, tree).await? {
+    if let Some(result) = Box::pin(crate::ddl::execute(session, prepared, tree)).await? {
         return Ok(result);
     }
     let done = |tag: &str| Ok(StatementResult::Command(tag.to_owned()));
     match tree {
-        Statement::Set(set) => apply_set(session, set),
+        Statement::Set(set) => apply_set(session, prepared, set),
         Statement::Reset(reset) => {
             match &reset.reset {
-                Reset::ALL => session.settings.reset_all(),
+                Reset::ALL => session.change_settings(false, |settings| {
+                    settings.reset_all();
+                    Ok(())
+                })?,
                 // There is one role, which every session has.
                 Reset::SessionAuthorization => {}
-                Reset::ConfigurationParameter(name) => session.settings.reset(&setting_name(name))?,
+                Reset::ConfigurationParameter(name) => {
+                    let name = setting_name(name);
+                    session.change_settings(false, |settings| settings.reset(&name))?;
+                }
             }
             done("RESET")
         }
         Statement::ShowVariable { variable } => show(session, prepared, variable),
         Statement::Discard { .. } => {
+            if session.transaction.is_begun() {
+                let message = "DISCARD ALL cannot run inside a transaction block";
+                return Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
+            }
             session.locks.call("pg_advisory_unlock_all", &[], session.lock_wait()).await?;
             session.prepared.clear();
             session.settings.reset_all();
@@ -101,10 +111,11 @@ fn setting_name(name: &ObjectName) -> String {
     parts.join(".")
 }
 
-fn apply_set(session: &mut Session, set: &Set) -> Result<StatementResult, Report> {
+fn apply_set(session: &mut Session, prepared: &Prepared, set: &Set) -> Result<StatementResult, Report> {
     match set {
         Set::SingleAssignment { scope, variable, values, .. } => {
-            if matches!(scope, Some(ContextModifier::Local)) && !session.transaction.is_explicit() {
+            let local = matches!(scope, Some(ContextModifier::Local));
+            if local && !session.transaction.is_begun() {
                 session.notices.push(Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks"));
                 return Ok(StatementResult::Command("SET".into()));
             }
@@ -113,30 +124,34 @@ fn apply_set(session: &mut Session, set: &Set) -> Result<StatementResult, Report
                 && only.quote_style.is_none()
                 && only.value.eq_ignore_ascii_case("default")
             {
-                session.settings.reset(&name)?;
+                session.change_settings(local, |settings| settings.reset(&name))?;
             } else {
-                let texts: Vec<String> = values.iter().map(value_text).collect();
-                session.settings.set(&name, &texts.join(", "))?;
+                let text = values.iter().map(value_text).collect::<Vec<String>>().join(", ");
+                match transaction_control::set_mode_by_name(session, &name, &text) {
+                    Some(result) => result?,
+                    None => session.change_settings(local, |settings| settings.set(&name, &text))?,
+                }
             }
         }
-        Set::SetTimeZone { value, .. } => {
+        Set::SetTimeZone { local, value } => {
+            if *local && !session.transaction.is_begun() {
+                session.notices.push(Report::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks"));
+                return Ok(StatementResult::Command("SET".into()));
+            }
             let text = value_text(value);
             if text.eq_ignore_ascii_case("local") || text.eq_ignore_ascii_case("default") {
-                session.settings.reset("timezone")?;
+                session.change_settings(*local, |settings| settings.reset("timezone"))?;
             } else {
-                session.settings.set("timezone", &text)?;
+                session.change_settings(*local, |settings| settings.set("timezone", &text))?;
             }
         }
-        Set::SetNames { charset_name, .. } => session.settings.set("client_encoding", &charset_name.value)?,
-        Set::SetNamesDefault {} => session.settings.reset("client_encoding")?,
-        Set::SetTransaction { modes, .. } => {
-            let strict = modes.iter().any(|m| {
-                matches!(m, sqlparser::ast::TransactionMode::IsolationLevel(level)
-                    if !matches!(level, sqlparser::ast::TransactionIsolationLevel::ReadCommitted | sqlparser::ast::TransactionIsolationLevel::ReadUncommitted))
-            });
-            if strict {
-                return Err(Report::unsupported("an isolation level above READ COMMITTED"));
-            }
+        Set::SetNames { charset_name, .. } => {
+            session.change_settings(false, |settings| settings.set("client_encoding", &charset_name.value))?;
+        }
+        Set::SetNamesDefault {} => session.change_settings(false, |settings| settings.reset("client_encoding"))?,
+        Set::SetTransaction { snapshot: Some(_), .. } => return Err(Report::unsupported("SET TRANSACTION SNAPSHOT")),
+        Set::SetTransaction { modes, session: for_session, .. } => {
+            transaction_control::set_modes(session, modes, prepared.statement.deferrable, *for_session)?;
         }
         Set::SetRole { .. } | Set::SetSessionAuthorization(_) => {}
         other => return Err(Report::unsupported(format!("{other}"))),
@@ -173,7 +188,7 @@ fn show(session: &Session, prepared: &Arc<Prepared>, variable: &[Ident]) -> Resu
             };
             session.settings.all().map(row).collect()
         }
-        name => vec![vec![Datum::Text(session.settings.show(name)?)]],
+        name => vec![vec![Datum::Text(session.show(name)?)]],
     };
     Ok(StatementResult::Rows { columns: Arc::clone(prepared.columns()), rows: Rows::Values(rows), tag: RowsTag::Fixed("SHOW".into()) })
 }

@@ -31,6 +31,7 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
             Datum::Text(stored) => Datum::Text(definition_text::expression(system, stored)),
             other => other.clone(),
         }),
+        "nextval" | "setval" if system.read_only => Err(crate::execute::read_only::refused(&format!("{name}()"))),
         "nextval" => system.sequence_reader()?.next_now(Oid(args.oid(0)?)).map(Datum::Int8),
         "currval" => system.sequence_reader()?.current(Oid(args.oid(0)?)).map(Datum::Int8),
         "lastval" => system.sequence_reader()?.last().map(Datum::Int8),

@@ -30,6 +30,8 @@ pub struct SystemContext {
     pub(super) catalog: Arc<CatalogState>,
     pub(super) settings: SessionSettings,
     pub(super) parameters: Settings,
+    /// The transaction must not write.
+    pub(super) read_only: bool,
     /// None in a test that has no cluster.
     pub(super) coordinator: Option<Arc<Coordinator>>,
     pub(super) sequences: Arc<SequenceMemory>,
@@ -46,7 +48,8 @@ impl SystemContext {
         Self {
             catalog: Arc::clone(view.state()),
             settings: session.expression_settings(),
-            parameters: session.settings.clone(),
+            parameters: session.shown_settings(),
+            read_only: session.modes().read_only,
             coordinator: Some(Arc::clone(&session.coordinator)),
             sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),
@@ -59,7 +62,17 @@ impl SystemContext {
     #[cfg(test)]
     pub(super) fn alone(catalog: Arc<CatalogState>, settings: SessionSettings, parameters: Settings) -> Self {
         let sequences = Arc::default();
-        Self { catalog, settings, parameters, coordinator: None, sequences, sizes: OnceLock::new(), locks: None, wait: LockWait::FOREVER }
+        Self {
+            catalog,
+            settings,
+            parameters,
+            read_only: false,
+            coordinator: None,
+            sequences,
+            sizes: OnceLock::new(),
+            locks: None,
+            wait: LockWait::FOREVER,
+        }
     }
 
     /// What must be asked of the workers before a plan is optimised: the sizes of partitions, if the plan has a function that tells them. Kernels

@@ -144,8 +144,7 @@ impl Client {
         let mut portal = self.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
         // What is sent before the same Sync commits together; a statement that a Sync follows at once needs no block for that.
         if !self.connection.next_is(SYNC) {
-            let now = self.session.coordinator.clock.unix_micros();
-            self.session.transaction.open(now, true);
+            self.session.open_block(true);
         }
         let max_rows = u64::try_from(execute.max_rows).unwrap_or(0);
         let result = Box::pin(self.run_portal(&mut portal, max_rows)).await;

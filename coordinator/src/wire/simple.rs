@@ -43,8 +43,7 @@ impl Client {
         }
         for statement in statements.iter() {
             if statements.len() > 1 {
-                let now = self.session.coordinator.clock.unix_micros();
-                self.session.transaction.open(now, true);
+                self.session.open_block(true);
             }
             let prepared = self.session.prepare(statement, Vec::new())?;
             if !prepared.bound.parameters.is_empty() {

@@ -9,7 +9,7 @@ use crate::error::RpcError;
 use crate::locks::{AdvisoryKey, EndOfWait, LockMode, LockWait, WaitTicket};
 use crate::worker_api::{
     CommitRequest, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, LockRequest, LockTableRequest, Outcome, PartitionRef,
-    PrepareRequest, RangeRequest, ReadContext, WriteRequest,
+    PrepareRequest, RangeRequest, ReadContext, UndoRequest, WriteRequest,
 };
 
 /// A request with one answer.
@@ -42,6 +42,7 @@ pub(crate) enum WorkerCall {
     EndWait(WaitTicket, EndOfWait),
     CancelWaits(i32),
     Write(WriteRequest),
+    Undo(UndoRequest),
     Commit(CommitRequest),
     Prepare(PrepareRequest),
     Decide(TransactionId, Outcome),

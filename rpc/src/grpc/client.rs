@@ -24,8 +24,8 @@ use crate::grpc::{
 use crate::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockWait, LockWaiter, WaitTicket};
 use crate::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag, LockRequest,
-    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, Vote, WorkerApi,
-    WriteOutcome, WriteRequest,
+    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote,
+    WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 
 /// Connections to one node, made when they are first used and again whenever they broke.
@@ -194,8 +194,12 @@ impl WorkerApi for WorkerClient {
         self.call(WorkerCall::CancelWaits(session)).await
     }
 
-    async fn write(&self, request: WriteRequest) -> Answer<WriteOutcome> {
+    async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {
         self.call(WorkerCall::Write(request)).await
+    }
+
+    async fn undo(&self, request: UndoRequest) -> Answer<Timestamp> {
+        self.call(WorkerCall::Undo(request)).await
     }
 
     async fn commit(&self, request: CommitRequest) -> Answer<CommitResponse> {

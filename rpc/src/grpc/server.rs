@@ -143,6 +143,7 @@ async fn call_worker(worker: &dyn WorkerApi, call: WorkerCall) -> Envelope {
         WorkerCall::EndWait(ticket, why) => answered(worker.end_wait(ticket, why).await),
         WorkerCall::CancelWaits(session) => answered(worker.cancel_waits(session).await),
         WorkerCall::Write(request) => answered(worker.write(request).await),
+        WorkerCall::Undo(request) => answered(worker.undo(request).await),
         WorkerCall::Commit(request) => answered(worker.commit(request).await),
         WorkerCall::Prepare(request) => answered(worker.prepare(request).await),
         WorkerCall::Decide(transaction, outcome) => answered(worker.decide(transaction, outcome).await),

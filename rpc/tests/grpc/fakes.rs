@@ -19,8 +19,8 @@ use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceAnswer, SequenceCall
 use rpc::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockOwner, LockTarget, LockWait, LockWaiter, WaitTicket};
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag,
-    LockRequest, LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, Vote,
-    WorkerApi, WriteOutcome, WriteRequest,
+    LockRequest, LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse,
+    UndoRequest, Vote, WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 use tokio::sync::watch;
 
@@ -209,9 +209,15 @@ impl WorkerApi for FakeWorker {
         Ok(())
     }
 
-    async fn write(&self, request: WriteRequest) -> Answer<WriteOutcome> {
+    async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {
         self.note(&request);
-        Ok(WriteOutcome::Duplicate { at: (0, 1), constraint: Some(Oid(17000)), existing: Bytes::from_static(b"there") })
+        let duplicate = WriteOutcome::Duplicate { at: (0, 1), constraint: Some(Oid(17000)), existing: Bytes::from_static(b"there") };
+        Ok(WriteResponse::Refused(duplicate))
+    }
+
+    async fn undo(&self, request: UndoRequest) -> Answer<Timestamp> {
+        self.note(&request);
+        Ok(request.after)
     }
 
     async fn commit(&self, request: CommitRequest) -> Answer<CommitResponse> {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{CatalogVersion, Epoch, GroupId, Oid, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, Epoch, GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
 use fakes::{FakeCatalog, FakeWorker, batch, failure, lock_waiter};
 use futures::StreamExt;
@@ -19,7 +19,8 @@ use rpc::locks::{AdvisoryKey, EndOfWait};
 use rpc::worker_api::{
     CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockMode,
     LockRequest, LockTableRequest, LockWait, LockedRow, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest,
-    PrepareResponse, RangeRequest, ReadAt, ReadContext, RowWrite, Vote, WaitLimit, WorkerApi, WriteOutcome, WriteRequest,
+    PrepareResponse, RangeRequest, ReadAt, ReadContext, RowWrite, UndoRequest, Vote, WaitLimit, WorkerApi, WriteOutcome, WriteRequest,
+    WriteResponse,
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -56,7 +57,7 @@ impl Node {
 
 const PARTITION: PartitionRef = PartitionRef { id: PartitionId(7), epoch: Epoch(2), group: GroupId(1) };
 const CONTEXT: ReadContext =
-    ReadContext { catalog_version: CatalogVersion(5), at: ReadAt::Snapshot(Timestamp(99)), own: Some(TransactionId(4)) };
+    ReadContext { catalog_version: CatalogVersion(5), at: ReadAt::Snapshot(Timestamp(99)), own: Some(OwnWrites::all(TransactionId(4))) };
 
 fn fragment(plan: FragmentPlan) -> FragmentRequest {
     FragmentRequest { context: CONTEXT, plan, partitions: vec![PARTITION], output: 1, settings: Bytes::from_static(b"settings") }
@@ -122,25 +123,55 @@ async fn writes_cross_the_network() {
 
     let keys = vec![Bytes::from_static(b"k")];
     let (wait, mode) = (LockWait::new(WaitLimit::Millis(5)), LockMode::ForShare);
-    let lock =
-        LockRequest { catalog_version, transaction, relation: RelationId(8), partition: PARTITION, keys, mode, wait, rows_max: Some(1) };
+    let lock = LockRequest {
+        catalog_version,
+        transaction,
+        relation: RelationId(8),
+        partition: PARTITION,
+        keys,
+        mode,
+        wait,
+        rows_max: Some(1),
+        is_known: false,
+    };
     assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![LockedRow::Missing, LockedRow::Skipped]);
     worker.assert_last(&lock);
-    let table = LockTableRequest { catalog_version, transaction, relation: RelationId(8), mode: LockMode::Exclusive, wait };
+    let table = LockTableRequest { catalog_version, transaction, relation: RelationId(8), mode: LockMode::Exclusive, wait, is_known: true };
     client.lock_table(table).await.unwrap();
     worker.assert_last(&table);
 
-    let write = WriteRequest { catalog_version, transaction, partitions: writes(), wait: LockWait::NO };
+    let write = WriteRequest {
+        catalog_version,
+        transaction,
+        partitions: writes(),
+        wait: LockWait::NO,
+        is_known: true,
+        undos: 1,
+        is_serializable: false,
+    };
     let duplicate = WriteOutcome::Duplicate { at: (0, 1), constraint: Some(Oid(17000)), existing: Bytes::from_static(b"there") };
-    assert_eq!(client.write(write.clone()).await.unwrap(), duplicate);
+    assert_eq!(client.write(write.clone()).await.unwrap(), WriteResponse::Refused(duplicate.clone()));
     worker.assert_last(&write);
 
-    let commit = CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::FOREVER };
+    let undo = UndoRequest { transaction, after: Timestamp(12), undos: 2, is_known: true };
+    assert_eq!(client.undo(undo).await.unwrap(), Timestamp(12));
+    worker.assert_last(&undo);
+
+    let commit =
+        CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::FOREVER, is_known: true, validation: None };
     assert_eq!(client.commit(commit.clone()).await.unwrap(), CommitResponse::Committed(Timestamp(u64::MAX - 1)));
     worker.assert_last(&commit);
 
     let participants = vec![WorkerId(3), WorkerId(4)];
-    let prepare = PrepareRequest { catalog_version, transaction, participants, writes: Vec::new(), wait: LockWait::FOREVER };
+    let prepare = PrepareRequest {
+        catalog_version,
+        transaction,
+        participants,
+        writes: Vec::new(),
+        wait: LockWait::FOREVER,
+        is_known: true,
+        validation: None,
+    };
     let refused = PrepareResponse::Refused(WriteOutcome::Changed { at: (1, 2) });
     assert_eq!(client.prepare(prepare.clone()).await.unwrap(), refused);
     worker.assert_last(&prepare);

@@ -18,20 +18,28 @@ use crate::memtable::{Dropped, Held, Memtable};
 use crate::version::{Content, VersionKey};
 
 /// A version that a stream stands at.
-enum Version<'a> {
+pub(super) enum Version<'a> {
     Memory(Held<'a>),
     Base { key: AccessGuard<'static, VersionKey>, content: AccessGuard<'static, &'static [u8]> },
 }
 
 impl Version<'_> {
-    fn key(&self) -> &[u8] {
+    pub(super) fn key(&self) -> &[u8] {
         match self {
             Self::Memory(held) => held.key().key(),
             Self::Base { key, .. } => VersionKey::key(key.value()),
         }
     }
 
-    fn written(&self) -> Timestamp {
+    /// `None` is a deletion.
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::Memory(held) => held.key().content().value,
+            Self::Base { content, .. } => Content::decode(content.value()).and_then(|content| content.value),
+        }
+    }
+
+    pub(super) fn written(&self) -> Timestamp {
         match self {
             Self::Memory(held) => held.key().at(),
             Self::Base { key, .. } => VersionKey::timestamp(key.value()),
@@ -40,7 +48,7 @@ impl Version<'_> {
 }
 
 /// One layer's versions in the range, in the scan's order.
-struct Stream<'a> {
+pub(super) struct Stream<'a> {
     head: Option<Version<'a>>,
     base: Option<(&'a BaseView, Range<'static, VersionKey, &'static [u8]>)>,
     /// The drops of newer layers: these versions are gone.
@@ -112,6 +120,18 @@ fn contains(range: &ScanRange<'_>, held: &Held<'_>) -> bool {
 
 /// The streams of all layers that have something in the range, newest layer first.
 fn streams<'a>(layers: &'a Layers, range: &ScanRange<'_>) -> Result<Vec<Stream<'a>>, StorageError> {
+    let (mut streams, hidden) = memory_streams(layers, range)?;
+    if let Some(base) = &layers.base {
+        streams.push(Stream::base(base, range, hidden)?);
+    }
+    streams.retain(|stream| stream.head.is_some());
+    Ok(streams)
+}
+
+type Drops = Vec<Arc<Vec<Dropped>>>;
+
+/// The streams of the memtables, and what they hide of the base.
+pub(super) fn memory_streams<'a>(layers: &'a Layers, range: &ScanRange<'_>) -> Result<(Vec<Stream<'a>>, Drops), StorageError> {
     let mut streams = Vec::with_capacity(3);
     let mut hidden = Vec::new();
     // Drops are read before rows: a row written after the drop is then not hidden by it.
@@ -127,11 +147,8 @@ fn streams<'a>(layers: &'a Layers, range: &ScanRange<'_>) -> Result<Vec<Stream<'
             hidden.push(drops);
         }
     }
-    if let Some(base) = &layers.base {
-        streams.push(Stream::base(base, range, hidden)?);
-    }
     streams.retain(|stream| stream.head.is_some());
-    Ok(streams)
+    Ok((streams, hidden))
 }
 
 /// The stream whose version comes first. Of equal versions, the newest layer's is the last that was written: it comes first forward
@@ -160,7 +177,11 @@ pub(super) fn scan(layers: &Layers, range: ScanRange<'_>, reader: Reader<'_>, vi
         return Ok(ScanEnd::Done);
     }
     let streams = streams(layers, &range)?;
-    if range.reverse { backward(streams, &range, reader, visit) } else { forward(streams, &range, reader, visit) }
+    if range.reverse {
+        backward(streams, &range, reader, visit)
+    } else {
+        forward(streams, &range, reader, &mut |version, at| lend(version, at, visit))
+    }
 }
 
 fn judge(version: &Version<'_>, base: Option<&BaseView>, reader: &mut Reader<'_>) -> Result<Verdict, StorageError> {
@@ -182,11 +203,13 @@ fn lend(version: &Version<'_>, at: Timestamp, visit: &mut Visitor<'_>) -> Contro
     content.value.map_or(ControlFlow::Continue(()), |value| visit(version.key(), at, value))
 }
 
-fn forward(
+/// Calls `decided` with the version that each key has for the reader, deletions included.
+#[inline]
+pub(super) fn forward(
     mut streams: Vec<Stream<'_>>,
     range: &ScanRange<'_>,
     mut reader: Reader<'_>,
-    visit: &mut Visitor<'_>,
+    visit: &mut impl FnMut(&Version<'_>, Timestamp) -> ControlFlow<()>,
 ) -> Result<ScanEnd, StorageError> {
     // The version that decided its key: the rest of the key's versions are passed over.
     let mut decided: Option<Version<'_>> = None;
@@ -200,7 +223,7 @@ fn forward(
             Verdict::Skip => {}
             Verdict::Undecided(transaction) => return Ok(ScanEnd::Undecided(transaction)),
             Verdict::Visible(at) => {
-                if lend(&version, at, visit).is_break() {
+                if visit(&version, at).is_break() {
                     return Ok(ScanEnd::Stopped);
                 }
                 decided = Some(version);

@@ -13,7 +13,9 @@ use storage::disk::{FaultDisk, FaultPoint};
 use storage::{Engine, EngineOptions};
 
 fn options(dir: &Path) -> EngineOptions {
-    EngineOptions { groups: GROUPS, segment_bytes: 2048, base_cache_bytes: 1 << 20, ..EngineOptions::new(dir) }
+    // Blocks of columns are as small as can be, and some must go.
+    let small = EngineOptions { column_block_rows: 3, column_cache_bytes: 16 << 10, ..EngineOptions::new(dir) };
+    EngineOptions { groups: GROUPS, segment_bytes: 2048, base_cache_bytes: 1 << 20, ..small }
 }
 
 /// Runs a history without failures, checking after each step. With little memory, checkpoints run in the background all the time,

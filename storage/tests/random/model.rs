@@ -3,10 +3,18 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
 use bytes::Bytes;
-use common::ids::{GroupId, RelationId, Timestamp, TransactionId, WorkerId};
+use common::columns::cell;
+use common::datum::Datum;
+use common::ids::{GroupId, OwnWrites, RelationId, Timestamp, TransactionId, WorkerId};
+use common::row::encode_row;
+use common::types::{Scalar, SqlType};
 use proptest::prelude::*;
-use storage::{Change, Engine, Frame, ReadOutcome, Record, ScanEnd, ScanRange, StorageError, TransactionState};
+use storage::{
+    Change, Engine, Frame, Piece, Progress, ReadOutcome, Record, RowColumn, RowLayout, ScanEnd, ScanRange, StorageError, TransactionState,
+};
 
 /// Few bytes, so that keys collide and are prefixes of each other.
 const KEYS: [&[u8]; 10] =
@@ -15,6 +23,10 @@ pub(crate) const GROUPS: u32 = 2;
 const RELATIONS: [RelationId; 2] = [RelationId(3), RelationId(u32::MAX)];
 /// How many transactions run at a time.
 const SLOTS: usize = 3;
+
+fn own_writes(id: u64, up_to: u64) -> OwnWrites {
+    OwnWrites { transaction: TransactionId(id), up_to: Timestamp(up_to) }
+}
 
 type Place = (GroupId, RelationId, &'static [u8]);
 
@@ -50,6 +62,7 @@ pub(crate) enum Step {
     Write { rows: Vec<(u8, u8, bool)> },
     Provisional { slot: usize, rows: Vec<(u8, u8, bool)>, buffered: bool },
     Prepare { slot: usize },
+    Undo { slot: usize, back: u64 },
     Decide { slot: usize, commit: bool },
     Forbid,
     Metadata { group: u32 },
@@ -69,6 +82,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => rows().prop_map(|rows| Step::Write { rows }),
         8 => (slot(), rows(), any::<bool>()).prop_map(|(slot, rows, buffered)| Step::Provisional { slot, rows, buffered }),
         3 => slot().prop_map(|slot| Step::Prepare { slot }),
+        3 => (slot(), 0u64..12).prop_map(|(slot, back)| Step::Undo { slot, back }),
         4 => (slot(), prop::bool::weighted(0.7)).prop_map(|(slot, commit)| Step::Decide { slot, commit }),
         1 => Just(Step::Forbid),
         1 => (0..GROUPS).prop_map(|group| Step::Metadata { group }),
@@ -103,7 +117,7 @@ impl Model {
             if self.lock(place).is_some_and(|owner| Some(owner) != tag) {
                 continue;
             }
-            let value = (!deleted).then(|| Bytes::from(format!("{at}:{value}")));
+            let value = (!deleted).then(|| row(at, *value));
             let versions = self.rows.entry(place).or_default();
             versions.retain(|version| version.written != at);
             versions.push(Version { written: at, tag, value: value.clone() });
@@ -139,6 +153,19 @@ impl Model {
                 self.transactions.insert(id, Transaction::Prepared(at));
                 let participants = vec![WorkerId(7)];
                 Some((vec![(GroupId(1), Record::Prepare { transaction: TransactionId(id), at: Timestamp(at), participants })], true))
+            }
+            Step::Undo { slot, back } => {
+                let id = self.slots[*slot]?;
+                if self.transactions.get(&id) != Some(&Transaction::Open) {
+                    return None;
+                }
+                let after = self.clock.saturating_sub(*back);
+                let at = self.tick();
+                for versions in self.rows.values_mut() {
+                    versions.retain(|version| version.tag != Some(id) || version.written <= after);
+                }
+                let record = Record::Undo { transaction: TransactionId(id), after: Timestamp(after), at: Timestamp(at) };
+                Some((vec![(GroupId(0), record)], false))
             }
             Step::Decide { slot, commit } => {
                 let id = self.slots[*slot].take()?;
@@ -225,7 +252,7 @@ impl Model {
     }
 
     fn check_snapshot(&self, engine: &Engine, at: u64, own: Option<u64>) -> Result<(), String> {
-        let (time, transaction) = (Timestamp(at), own.map(TransactionId));
+        let (time, transaction) = (Timestamp(at), own.map(|id| own_writes(id, at)));
         for (group, relation) in (0..GROUPS).flat_map(|group| RELATIONS.map(|relation| (GroupId(group), relation))) {
             let view = engine.view(group);
             for key in KEYS {
@@ -244,6 +271,29 @@ impl Model {
                 if found != expected {
                     return Err(format!("scan {range:?} of {group} at {at} for {own:?}: {found:?} instead of {expected:?}"));
                 }
+                if !reverse {
+                    self.check_columns(engine, group, range, (at, own), &expected)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Scans by columns say the same: one column at once, then all, piece by piece.
+    fn check_columns(
+        &self,
+        engine: &Engine,
+        group: GroupId,
+        range: ScanRange<'_>,
+        snapshot: (u64, Option<u64>),
+        expected: &[String],
+    ) -> Result<(), String> {
+        let all = [RowColumn::Key, RowColumn::Version, RowColumn::Stored(0), RowColumn::Stored(1)];
+        let rows: Vec<String> = expected.iter().map(|row| if row.starts_with('?') { row.clone() } else { String::new() }).collect();
+        for (columns, pieces) in [(&all[3..], 100), (&all[..], 1)] {
+            let found = found_columns(engine, group, range, snapshot, columns, pieces).unwrap();
+            if found != if columns.len() == 4 { expected } else { &rows } {
+                return Err(format!("columns {columns:?} of {range:?} of {group} at {snapshot:?}: {found:?} instead of {expected:?}"));
             }
         }
         Ok(())
@@ -275,9 +325,77 @@ impl Model {
     }
 }
 
+/// What rows are: two columns, the second of them NULL at times.
+fn types() -> Vec<SqlType> {
+    vec![Scalar::Int8.into(), Scalar::Text.into()]
+}
+
+fn row(at: u64, value: u8) -> Bytes {
+    let text = if value.is_multiple_of(3) { Datum::Null } else { Datum::Text(value.to_string()) };
+    encoded(&[Datum::Int8(at as i64), text])
+}
+
+fn encoded(values: &[Datum]) -> Bytes {
+    let mut out = Vec::new();
+    encode_row(&types(), values, &mut out).unwrap();
+    out.into()
+}
+
+/// As [`found_scan`], by columns, from call to call of the storage: `pieces` of them are taken at each.
+fn found_columns(
+    engine: &Engine,
+    group: GroupId,
+    range: ScanRange<'_>,
+    (at, own): (u64, Option<u64>),
+    columns: &[RowColumn],
+    pieces: usize,
+) -> Result<Vec<String>, StorageError> {
+    let layout = RowLayout { types: types(), missing: Vec::new(), columns: columns.to_vec() };
+    let (view, mut progress) = (engine.view(group), Progress::new(at % 2 == 0));
+    let (mut out, mut lo) = (Vec::new(), range.lo.to_vec());
+    let whole = columns.len() == 4;
+    loop {
+        let mut taken = 0;
+        let position = lo.clone();
+        let snapshot = (Timestamp(at), own.map(|id| own_writes(id, at)));
+        let end = view.scan_columns(ScanRange { lo: &position, ..range }, snapshot, &layout, &mut progress, &mut |piece| {
+            match piece {
+                Piece::Row { key, version, value } => {
+                    out.push(if whole { format!("{key:?}@{version}={:?}", Bytes::copy_from_slice(value)) } else { String::new() });
+                    lo = [key, &[0]].concat();
+                }
+                Piece::Columns { columns, rows, next } => {
+                    for at in 0..rows {
+                        let value = |column: usize, ty: Scalar| cell(&columns[column], at, ty.into()).unwrap();
+                        let text = || match (value(0, Scalar::Bytea), columns[1].as_primitive::<UInt64Type>().value(at)) {
+                            (Datum::Bytea(key), version) => {
+                                let row = encoded(&[value(2, Scalar::Int8), value(3, Scalar::Text)]);
+                                format!("{:?}@{}={row:?}", &*key, Timestamp(version))
+                            }
+                            other => panic!("{other:?}"),
+                        };
+                        out.push(if whole { text() } else { String::new() });
+                    }
+                    lo = next.to_vec();
+                }
+            }
+            taken += 1;
+            if taken < pieces { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        match end {
+            ScanEnd::Stopped => {}
+            ScanEnd::Done => return Ok(out),
+            ScanEnd::Undecided(id) => {
+                out.push(format!("?{id}"));
+                return Ok(out);
+            }
+        }
+    }
+}
+
 fn found_scan(engine: &Engine, group: GroupId, range: ScanRange<'_>, at: u64, own: Option<u64>) -> Result<Vec<String>, StorageError> {
     let mut out = Vec::new();
-    let end = engine.view(group).scan(range, Timestamp(at), own.map(TransactionId), &mut |key, version, value| {
+    let end = engine.view(group).scan(range, Timestamp(at), own.map(|id| own_writes(id, at)), &mut |key, version, value| {
         out.push(format!("{key:?}@{version}={:?}", Bytes::copy_from_slice(value)));
         ControlFlow::Continue(())
     })?;

@@ -16,7 +16,7 @@ use catalog::state::{CatalogState, PUBLIC_SCHEMA};
 use common::clock::{Clock, SystemClock};
 use common::datum::Datum;
 use common::error::Report;
-use common::ids::{CatalogVersion, Oid, RelationId, Timestamp, TransactionId, WorkerId};
+use common::ids::{CatalogVersion, Oid, OwnWrites, RelationId, Timestamp, TransactionId, WorkerId};
 use common::row::{decode_row, encode_row};
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
@@ -235,7 +235,17 @@ impl Cluster {
     pub(crate) async fn put(&self, table: &TestTable, id: i64, row: Option<Bytes>, precondition: Precondition) -> CommitResponse {
         let (worker, _) = self.route(table, id);
         let writes = vec![self.write(table, id, row, precondition)];
-        worker.commit(CommitRequest { catalog_version: self.version(), transaction: None, writes, wait: LockWait::FOREVER }).await.unwrap()
+        worker
+            .commit(CommitRequest {
+                catalog_version: self.version(),
+                transaction: None,
+                writes,
+                wait: LockWait::FOREVER,
+                is_known: false,
+                validation: None,
+            })
+            .await
+            .unwrap()
     }
 
     /// Inserts a row by itself.
@@ -247,7 +257,7 @@ impl Cluster {
     }
 
     pub(crate) fn context(&self, at: ReadAt, own: Option<TransactionId>) -> ReadContext {
-        ReadContext { catalog_version: self.version(), at, own }
+        ReadContext { catalog_version: self.version(), at, own: own.map(OwnWrites::all) }
     }
 
     pub(crate) async fn get(&self, table: &TestTable, id: i64, at: ReadAt, own: Option<TransactionId>) -> Option<FoundRow> {

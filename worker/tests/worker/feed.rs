@@ -80,7 +80,15 @@ async fn transactions_are_fed_when_they_are_decided() {
     });
     let part = |id: i64, n: i32| vec![cluster.write(&table, id, Some(row(id, Some(n), "")), Precondition::None)];
     let version = cluster.version();
-    let write = |transaction, partitions| WriteRequest { catalog_version: version, transaction, partitions, wait: LockWait::FOREVER };
+    let write = |transaction, partitions| WriteRequest {
+        catalog_version: version,
+        transaction,
+        partitions,
+        wait: LockWait::FOREVER,
+        is_known: false,
+        undos: 0,
+        is_serializable: false,
+    };
     first.write(write(open, part(1, 10))).await.unwrap();
     first.write(write(open, part(1, 20))).await.unwrap();
     first.write(write(aborted, part(2, 10))).await.unwrap();
@@ -97,6 +105,8 @@ async fn transactions_are_fed_when_they_are_decided() {
             participants: vec![WorkerId(1), WorkerId(2)],
             writes: part(id, 30),
             wait: LockWait::FOREVER,
+            is_known: false,
+            validation: None,
         };
         let PrepareResponse::Voted(vote) = worker.prepare(request).await.unwrap() else { panic!("refused") };
         at = at.max(vote);

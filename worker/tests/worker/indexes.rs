@@ -51,7 +51,14 @@ async fn a_unique_index_refuses_a_second_row() {
 
     // In one request: the same value twice, and a swap.
     let commit = |writes: Vec<PartitionWrites>| {
-        let request = CommitRequest { catalog_version: cluster.version(), transaction: None, writes, wait: LockWait::FOREVER };
+        let request = CommitRequest {
+            catalog_version: cluster.version(),
+            transaction: None,
+            writes,
+            wait: LockWait::FOREVER,
+            is_known: false,
+            validation: None,
+        };
         let worker = cluster.worker(1);
         async move { worker.commit(request).await.unwrap() }
     };

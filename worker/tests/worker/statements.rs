@@ -45,14 +45,28 @@ async fn a_request_is_applied_as_a_whole_or_not_at_all() {
         cluster.write(&table, 1, Some(row(1, Some(1), "")), Precondition::Absent),
         cluster.write(&table, 1_003, Some(row(1_003, Some(2), "")), Precondition::Absent),
     ];
-    let request = CommitRequest { catalog_version: cluster.version(), transaction: None, writes, wait: LockWait::FOREVER };
+    let request = CommitRequest {
+        catalog_version: cluster.version(),
+        transaction: None,
+        writes,
+        wait: LockWait::FOREVER,
+        is_known: false,
+        validation: None,
+    };
     let answer = cluster.worker(1).commit(request).await.unwrap();
     assert!(matches!(answer, CommitResponse::Refused(WriteOutcome::Duplicate { at: (1, 0), .. })), "{answer:?}");
     assert_eq!(cluster.n(&table, 1).await, None);
     // A key twice in one request: the second meets the first.
     let mut twice = cluster.write(&table, 5, Some(row(5, Some(1), "")), Precondition::Absent);
     twice.writes.push(twice.writes[0].clone());
-    let request = CommitRequest { catalog_version: cluster.version(), transaction: None, writes: vec![twice], wait: LockWait::FOREVER };
+    let request = CommitRequest {
+        catalog_version: cluster.version(),
+        transaction: None,
+        writes: vec![twice],
+        wait: LockWait::FOREVER,
+        is_known: false,
+        validation: None,
+    };
     let answer = cluster.worker(1).commit(request).await.unwrap();
     assert!(matches!(answer, CommitResponse::Refused(WriteOutcome::Duplicate { at: (0, 1), .. })), "{answer:?}");
 }
@@ -93,7 +107,14 @@ async fn another_epoch_is_refused() {
     let table = cluster.table(1).await;
     let mut write = cluster.write(&table, 1, Some(row(1, None, "")), Precondition::Absent);
     write.partition.epoch = Epoch(7);
-    let request = CommitRequest { catalog_version: cluster.version(), transaction: None, writes: vec![write], wait: LockWait::FOREVER };
+    let request = CommitRequest {
+        catalog_version: cluster.version(),
+        transaction: None,
+        writes: vec![write],
+        wait: LockWait::FOREVER,
+        is_known: false,
+        validation: None,
+    };
     let error = cluster.worker(1).commit(request).await.unwrap_err();
     assert_eq!((error.sqlstate, error.retryable), (SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, true));
     assert_eq!(error.message, "partition map is stale");
@@ -142,7 +163,14 @@ async fn snapshots_are_consistent_under_load() {
                     let n = n_of(&found.row).unwrap() + by;
                     writes.push(cluster.write(&table, id, Some(row(id, Some(n), "")), Precondition::Version(found.version)));
                 }
-                let request = CommitRequest { catalog_version: cluster.version(), transaction: None, writes, wait: LockWait::FOREVER };
+                let request = CommitRequest {
+                    catalog_version: cluster.version(),
+                    transaction: None,
+                    writes,
+                    wait: LockWait::FOREVER,
+                    is_known: false,
+                    validation: None,
+                };
                 if matches!(cluster.worker(1).commit(request).await.unwrap(), CommitResponse::Committed(_)) {
                     done += 1;
                 }

@@ -13,29 +13,174 @@ async fn lock(cluster: &Cluster, table: &TestTable, transaction: TransactionId, 
     let (worker, partition) = cluster.route(table, id);
     let keys = vec![table.row_key(id)];
     let (catalog_version, relation, mode) = (cluster.version(), table.storage, LockMode::ForUpdate);
-    let request = LockRequest { catalog_version, transaction, relation, partition, keys, mode, wait, rows_max: None };
+    let request = LockRequest { catalog_version, transaction, relation, partition, keys, mode, wait, rows_max: None, is_known: false };
     Ok(worker.lock(request).await?.into_iter().map(LockedRow::found).collect())
 }
 
-async fn write(cluster: &Cluster, table: &TestTable, transaction: TransactionId, id: i64, n: i32) -> Answer<WriteOutcome> {
+async fn write(cluster: &Cluster, table: &TestTable, transaction: TransactionId, id: i64, n: i32) -> Answer<WriteResponse> {
     let (worker, _) = cluster.route(table, id);
     let partitions = vec![cluster.write(table, id, Some(row(id, Some(n), "")), Precondition::None)];
-    worker.write(WriteRequest { catalog_version: cluster.version(), transaction, partitions, wait: LockWait::FOREVER }).await
+    worker
+        .write(WriteRequest {
+            catalog_version: cluster.version(),
+            transaction,
+            partitions,
+            wait: LockWait::FOREVER,
+            is_known: false,
+            undos: 0,
+            is_serializable: false,
+        })
+        .await
 }
 
 fn commit(cluster: &Cluster, transaction: TransactionId, writes: Vec<PartitionWrites>) -> CommitRequest {
-    CommitRequest { catalog_version: cluster.version(), transaction: Some(transaction), writes, wait: LockWait::FOREVER }
+    CommitRequest {
+        catalog_version: cluster.version(),
+        transaction: Some(transaction),
+        writes,
+        wait: LockWait::FOREVER,
+        is_known: false,
+        validation: None,
+    }
 }
 
 fn prepare(cluster: &Cluster, transaction: TransactionId, writes: Vec<PartitionWrites>) -> PrepareRequest {
     let participants = vec![WorkerId(1), WorkerId(2)];
-    PrepareRequest { catalog_version: cluster.version(), transaction, participants, writes, wait: LockWait::FOREVER }
+    PrepareRequest {
+        catalog_version: cluster.version(),
+        transaction,
+        participants,
+        writes,
+        wait: LockWait::FOREVER,
+        is_known: false,
+        validation: None,
+    }
 }
 
 /// A row on worker 1 and a row on worker 2.
 fn one_each(cluster: &Cluster, table: &TestTable) -> (i64, i64) {
     let first = cluster.route(table, 1).0.id();
     if first == WorkerId(1) { (1, 1_001) } else { (1_001, 1) }
+}
+
+fn undo(transaction: TransactionId, after: Timestamp, undos: u32) -> UndoRequest {
+    UndoRequest { transaction, after, undos, is_known: false }
+}
+
+async fn written(cluster: &Cluster, table: &TestTable, transaction: TransactionId, id: i64, n: i32) -> Timestamp {
+    match write(cluster, table, transaction, id, n).await.unwrap() {
+        WriteResponse::Written(at) => at,
+        WriteResponse::Refused(outcome) => panic!("{outcome:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_undone_was_never_written() {
+    let cluster = Cluster::start(1).await;
+    let table = cluster.table(1).await;
+    cluster.insert(&table, 1, Some(1)).await;
+    let transaction = cluster.begin().await;
+    let own = |id| {
+        let (cluster, table) = (&cluster, &table);
+        async move { cluster.get(table, id, ReadAt::Newest, Some(transaction)).await.map(|found| n_of(&found.row).unwrap()) }
+    };
+    let kept = written(&cluster, &table, transaction, 1, 2).await;
+    written(&cluster, &table, transaction, 1, 3).await;
+    written(&cluster, &table, transaction, 5, 5).await;
+    assert_eq!((own(1).await, own(5).await), (Some(3), Some(5)));
+    let undone = cluster.worker(1).undo(undo(transaction, kept, 1)).await.unwrap();
+    assert!(undone > kept);
+    assert_eq!((own(1).await, own(5).await), (Some(2), None));
+    // A request from before the undo that arrives late is refused, and so is an older undo.
+    assert_eq!(write(&cluster, &table, transaction, 5, 6).await.unwrap_err().sqlstate, SqlState::TRANSACTION_ROLLBACK);
+    assert!(cluster.worker(1).undo(undo(transaction, kept, 1)).await.is_err());
+    let again = WriteRequest {
+        catalog_version: cluster.version(),
+        transaction,
+        partitions: vec![cluster.write(&table, 6, Some(row(6, Some(6), "")), Precondition::Absent)],
+        wait: LockWait::FOREVER,
+        is_known: true,
+        undos: 1,
+        is_serializable: false,
+    };
+    cluster.worker(1).write(again).await.unwrap();
+    let CommitResponse::Committed(_) = cluster.worker(1).commit(commit(&cluster, transaction, Vec::new())).await.unwrap() else {
+        panic!("refused")
+    };
+    let rows = [cluster.n(&table, 1).await, cluster.n(&table, 5).await, cluster.n(&table, 6).await];
+    assert_eq!(rows, [Some(2), None, Some(6)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_overtakes_the_write_that_it_undoes() {
+    let cluster = Cluster::start(1).await;
+    let table = cluster.table(1).await;
+    let transaction = cluster.begin().await;
+    cluster.worker(1).undo(undo(transaction, Timestamp::MIN, 1)).await.unwrap();
+    assert!(write(&cluster, &table, transaction, 1, 2).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_a_restart_has_forgotten_takes_no_further_calls() {
+    let cluster = Cluster::start(1).await;
+    let table = cluster.table(1).await;
+    cluster.insert(&table, 1, Some(1)).await;
+    let transaction = cluster.begin().await;
+    let request =
+        CommitRequest { is_known: true, ..commit(&cluster, transaction, vec![cluster.write(&table, 1, None, Precondition::None)]) };
+    assert_eq!(cluster.worker(1).commit(request).await.unwrap_err().sqlstate, SqlState::TRANSACTION_ROLLBACK);
+    assert_eq!(cluster.n(&table, 1).await, Some(1));
+}
+
+/// A serializable transaction that has read `reads` and writes n of `id`.
+async fn serializable(cluster: &Cluster, table: &TestTable, snapshot: Timestamp, reads: &[i64], id: i64) -> PrepareRequest {
+    let part = |id: &i64| {
+        let key = table.row_key(*id);
+        let hi = partition::range::KeyRange::point(&key).hi;
+        PartitionReads { partition: cluster.route(table, *id).1, relation: table.storage, rows_of: None, ranges: vec![(key, hi)] }
+    };
+    let writes = vec![cluster.write(table, id, Some(row(id, Some(9), "")), Precondition::None)];
+    let validation = Some(Validation { snapshot, reads: reads.iter().map(part).collect() });
+    PrepareRequest { validation, ..prepare(cluster, cluster.begin().await, writes) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_that_read_what_the_other_writes_the_second_fails() {
+    let cluster = Cluster::start(1).await;
+    let table = cluster.table(1).await;
+    for id in [1, 2, 3] {
+        cluster.insert(&table, id, Some(1)).await;
+    }
+    let snapshot = cluster.now().await;
+    let mut others = Vec::new();
+    // One that writes what the first has read, one that has read what it writes, one that fills a gap that it has looked at.
+    for (reads, writes) in [(&[3][..], 1), (&[2], 3), (&[], 20)] {
+        others.push(serializable(&cluster, &table, snapshot, reads, writes).await);
+    }
+    let first = serializable(&cluster, &table, snapshot, &[1, 20], 2).await;
+    let first_id = first.transaction;
+    cluster.worker(1).prepare(first).await.unwrap();
+    for other in others {
+        let id = other.transaction;
+        assert_eq!(cluster.worker(1).prepare(other).await.unwrap_err().sqlstate, SqlState::SERIALIZATION_FAILURE, "{id}");
+        cluster.worker(1).decide(id, Outcome::Aborted).await.unwrap();
+    }
+    let apart = serializable(&cluster, &table, snapshot, &[3], 30).await;
+    cluster.worker(1).prepare(apart).await.unwrap();
+    // Once it is committed, its write is a change of what others have read before.
+    // A younger one that writes what the first has read waits for the decision, which is all that it needs.
+    let younger = serializable(&cluster, &table, snapshot, &[], 1).await;
+    let (worker, younger_id) = (cluster.worker(1), younger.transaction);
+    let waiting = common::tasks::spawn("younger", async move { worker.prepare(younger).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    cluster.worker(1).decide(first_id, Outcome::Committed(cluster.now().await)).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    cluster.worker(1).decide(younger_id, Outcome::Aborted).await.unwrap();
+    let late = serializable(&cluster, &table, snapshot, &[2], 1).await;
+    assert_eq!(cluster.worker(1).prepare(late).await.unwrap_err().sqlstate, SqlState::SERIALIZATION_FAILURE);
+    let fresh = serializable(&cluster, &table, cluster.now().await, &[2], 40).await;
+    cluster.worker(1).prepare(fresh).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +191,7 @@ async fn provisional_writes_are_their_own_transactions_alone() {
     let transaction = cluster.begin().await;
     let locked = lock(&cluster, &table, transaction, 1, LockWait::FOREVER).await.unwrap();
     assert_eq!(n_of(&locked[0].as_ref().unwrap().row), Some(1));
-    assert_eq!(write(&cluster, &table, transaction, 1, 2).await.unwrap(), WriteOutcome::Done);
+    assert!(matches!(write(&cluster, &table, transaction, 1, 2).await.unwrap(), WriteResponse::Written(_)));
     assert_eq!(cluster.n(&table, 1).await, Some(1));
     let own = cluster.get(&table, 1, ReadAt::Snapshot(cluster.now().await), Some(transaction)).await.unwrap();
     assert_eq!((own.version, n_of(&own.row)), (Timestamp::MAX, Some(2)));
