@@ -3,10 +3,11 @@
 use crate::shadow::Step;
 use bytes::Bytes;
 use common::ids::{Oid, RelationId, TransactionId};
+use common::user_types::UserType;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CatalogError;
-use crate::objects::{Index, PartitionMap, Schema, Sequence, Table, View, Worker};
+use crate::objects::{Comment, Index, PartitionMap, Schema, Sequence, Table, View, Worker};
 
 /// One change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,12 +31,25 @@ pub enum Change {
     /// A key space that nothing names any more.
     DropStorage(RelationId),
     PutWorker(Worker),
+    CreateType(UserType),
+    /// A new definition of a type that exists. Columns of the type take it on.
+    AlterType(UserType),
+    /// No column is of the type any more.
+    DropType(Oid),
     /// A new sequence, or a new definition of one that exists.
     PutSequence(Sequence),
     DropSequence(Oid),
     /// A new view, or a new definition of one that exists.
     PutView(View),
     DropView(Oid),
+    PutComment(Comment),
+    /// The comment on an object or a column of it goes.
+    DropComment(Oid, i16),
+    /// Two tables take each other's key spaces, and the indexes of each pair too.
+    ExchangeStorage {
+        tables: (Oid, Oid),
+        indexes: Vec<(Oid, Oid)>,
+    },
     /// A new name of a schema.
     RenameSchema(Oid, String),
     /// What a transaction that changes the schema does with the catalog ([`crate::shadow`]).

@@ -32,6 +32,9 @@ pub struct Column {
     pub dropped: bool,
     /// The hidden row id of a table without a primary key: in the row, but in no `*` and under no name.
     pub hidden: bool,
+    /// The domain whose conditions its values fulfil.
+    #[serde(default)]
+    pub domain: Option<Oid>,
     /// Whether the column's value is made for it.
     #[serde(default)]
     pub generated: Option<Generated>,
@@ -186,6 +189,15 @@ pub struct View {
 /// How the text of a view names a relation: an identifier that no user can write.
 pub fn relation_reference(relation: Oid) -> String {
     format!("\u{1}{relation}")
+}
+
+/// COMMENT ON an object, or a column of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Comment {
+    pub object: Oid,
+    /// The column; 0 for the object itself.
+    pub attnum: i16,
+    pub text: String,
 }
 
 /// A PRIMARY KEY or UNIQUE constraint.

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::enums::EnumType;
 use common::ids::{CatalogVersion, Oid, RelationId, TransactionId, WorkerId};
+use common::types::{Scalar, SqlType};
+use common::user_types::{UserType, UserTypeKind, UserTypes};
 use partition::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Change;
 use crate::error::CatalogError;
-use crate::objects::{Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
+use crate::objects::{Comment, Index, IndexScope, PartitionMap, Schema, Sequence, Table, View, Worker, WorkerState};
 use crate::shadow::{self, Shadow};
 
 /// The schema that exists from the beginning, with PostgreSQL's oid for it.
@@ -33,9 +36,14 @@ pub(crate) struct Contents {
     /// Key spaces that are gone, with the version that dropped them.
     pub(crate) dropped: BTreeMap<RelationId, CatalogVersion>,
     #[serde(default)]
+    pub(crate) types: BTreeMap<Oid, Arc<UserType>>,
+    #[serde(default)]
     pub(crate) sequences: BTreeMap<Oid, Arc<Sequence>>,
     #[serde(default)]
     pub(crate) views: BTreeMap<Oid, Arc<View>>,
+    /// By object and column, as `16384.2`.
+    #[serde(default)]
+    pub(crate) comments: BTreeMap<String, Arc<Comment>>,
 }
 
 /// A catalog at one version.
@@ -48,6 +56,7 @@ pub struct CatalogState {
     bounds: HashMap<RelationId, Arc<Bounds>>,
     /// Which table a key space belongs to, be it its rows or one of its indexes.
     tables_by_storage: HashMap<RelationId, Oid>,
+    user_types: Arc<UserTypes>,
 }
 
 impl CatalogState {
@@ -77,7 +86,9 @@ impl CatalogState {
         }
         let schemas_by_name = contents.schemas.values().map(|s| (s.name.clone(), s.oid)).collect();
         let bounds = contents.maps.values().map(|map| (map.relation, Arc::new(bounds_of(map)))).collect();
-        Self { contents, relations, schemas_by_name, bounds, tables_by_storage }
+        let type_of = |ty: &Arc<UserType>| Some((contents.schemas.get(&ty.schema)?.name.clone(), Arc::clone(ty)));
+        let user_types = Arc::new(UserTypes::new(contents.types.values().filter_map(type_of)));
+        Self { contents, relations, schemas_by_name, bounds, tables_by_storage, user_types }
     }
 
     pub(crate) fn contents(&self) -> &Contents {
@@ -149,6 +160,21 @@ impl CatalogState {
         self.contents.indexes.values()
     }
 
+    /// The types that users made.
+    pub fn user_types(&self) -> &Arc<UserTypes> {
+        &self.user_types
+    }
+
+    /// A type that a user made, by oid.
+    pub fn user_type(&self, oid: Oid) -> Option<&Arc<UserType>> {
+        self.contents.types.get(&oid)
+    }
+
+    /// All types that users made, by oid.
+    pub fn all_user_types(&self) -> impl Iterator<Item = &Arc<UserType>> {
+        self.contents.types.values()
+    }
+
     /// The indexes of a table, in order of creation.
     pub fn indexes_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Arc<Index>> {
         table.indexes.iter().filter_map(|oid| self.contents.indexes.get(oid))
@@ -192,6 +218,16 @@ impl CatalogState {
     /// The views that read a relation, by oid.
     pub fn views_of(&self, relation: Oid) -> impl Iterator<Item = &Arc<View>> {
         self.views().filter(move |v| v.query.uses.iter().any(|u| u.relation == relation))
+    }
+
+    /// The comment on an object, or on a column of it.
+    pub fn comment(&self, object: Oid, attnum: i16) -> Option<&Arc<Comment>> {
+        self.contents.comments.get(&comment_key(object, attnum))
+    }
+
+    /// All comments.
+    pub fn comments(&self) -> impl Iterator<Item = &Arc<Comment>> {
+        self.contents.comments.values()
     }
 
     /// The oid of a table, index, sequence or view.
@@ -291,22 +327,8 @@ fn claim_name(names: &mut Names, schema: Oid, name: &str, oid: Oid) -> Result<()
 
 fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<(), CatalogError> {
     match change {
-        Change::CreateSchema(schema) => {
-            if next.schemas.values().any(|s| s.name == schema.name) {
-                return Err(CatalogError::DuplicateSchema(schema.name.clone()));
-            }
-            next.schemas.insert(schema.oid, Arc::new(schema.clone()));
-        }
-        Change::DropSchema(oid) => {
-            let in_use = next.tables.values().any(|t| t.schema == *oid)
-                || next.indexes.values().any(|i| i.schema == *oid)
-                || next.sequences.values().any(|s| s.schema == *oid)
-                || next.views.values().any(|v| v.schema == *oid);
-            let schema = next.schemas.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
-            if in_use {
-                return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
-            }
-        }
+        Change::CreateSchema(schema) => create_schema(next, schema)?,
+        Change::DropSchema(oid) => drop_schema(next, *oid)?,
         Change::CreateTable(table) => {
             require(next.schemas.contains_key(&table.schema), table.schema)?;
             claim_name(names, table.schema, &table.name, table.oid)?;
@@ -353,12 +375,85 @@ fn apply_one(next: &mut Contents, names: &mut Names, change: &Change) -> Result<
             let old = next.views.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
             names.remove(&(old.schema, old.name.clone()));
         }
+        Change::PutComment(comment) => put_comment(next, comment),
+        Change::DropComment(object, attnum) => drop_comment(next, *object, *attnum),
+        Change::ExchangeStorage { tables, indexes } => exchange_storage(next, *tables, indexes)?,
         Change::RenameSchema(oid, name) => rename_schema(next, *oid, name)?,
         Change::PutWorker(worker) => {
             next.workers.insert(worker.id, Arc::new(worker.clone()));
         }
+        Change::CreateType(_) | Change::AlterType(_) | Change::DropType(_) => apply_to_types(next, change)?,
     }
     Ok(())
+}
+
+fn apply_to_types(next: &mut Contents, change: &Change) -> Result<(), CatalogError> {
+    match change {
+        Change::CreateType(ty) => {
+            require(next.schemas.contains_key(&ty.schema), ty.schema)?;
+            put_type(next, ty)?;
+        }
+        Change::AlterType(ty) => {
+            require(next.types.contains_key(&ty.oid), ty.oid)?;
+            put_type(next, ty)?;
+            if let UserTypeKind::Enum(new) = &ty.kind {
+                take_on(next, *new);
+            }
+        }
+        Change::DropType(oid) => {
+            next.types.remove(oid).ok_or(CatalogError::MissingObject(*oid))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn put_type(next: &mut Contents, ty: &UserType) -> Result<(), CatalogError> {
+    let same_name = |other: &&Arc<UserType>| other.oid != ty.oid && other.schema == ty.schema && other.name == ty.name;
+    if next.types.values().any(|other| same_name(&other)) {
+        return Err(CatalogError::DuplicateRelation(ty.name.clone()));
+    }
+    next.types.insert(ty.oid, Arc::new(ty.clone()));
+    Ok(())
+}
+
+/// Gives everything of an enum its new definition.
+fn take_on(next: &mut Contents, new: EnumType) {
+    let renew = |ty: &mut SqlType| {
+        let changes = matches!(ty.scalar, Scalar::Enum(old) if old == new);
+        if changes {
+            ty.scalar = Scalar::Enum(new);
+        }
+        changes
+    };
+    for table in next.tables.values_mut() {
+        if !table.columns.iter().any(|c| c.ty.scalar == Scalar::Enum(new)) {
+            continue;
+        }
+        let table = Arc::make_mut(table);
+        table.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        table.partitioning.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+    }
+    for index in next.indexes.values_mut() {
+        if !index.key.columns.iter().any(|c| c.ty.scalar == Scalar::Enum(new)) {
+            continue;
+        }
+        let index = Arc::make_mut(index);
+        index.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        if let IndexScope::Global { partitioning, .. } = &mut index.scope {
+            partitioning.key.columns.iter_mut().for_each(|column| _ = renew(&mut column.ty));
+        }
+    }
+    for ty in next.types.values_mut() {
+        if let UserTypeKind::Domain(domain) = &ty.kind
+            && domain.base.scalar == Scalar::Enum(new)
+        {
+            let ty = Arc::make_mut(ty);
+            if let UserTypeKind::Domain(domain) = &mut ty.kind {
+                renew(&mut domain.base);
+            }
+        }
+    }
 }
 
 fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<(), CatalogError> {
@@ -373,6 +468,27 @@ fn alter_table(next: &mut Contents, names: &mut Names, table: &Table) -> Result<
     Ok(())
 }
 
+fn create_schema(next: &mut Contents, schema: &Schema) -> Result<(), CatalogError> {
+    if next.schemas.values().any(|s| s.name == schema.name) {
+        return Err(CatalogError::DuplicateSchema(schema.name.clone()));
+    }
+    next.schemas.insert(schema.oid, Arc::new(schema.clone()));
+    Ok(())
+}
+
+fn drop_schema(next: &mut Contents, oid: Oid) -> Result<(), CatalogError> {
+    let in_use = next.tables.values().any(|t| t.schema == oid)
+        || next.indexes.values().any(|i| i.schema == oid)
+        || next.types.values().any(|t| t.schema == oid)
+        || next.sequences.values().any(|s| s.schema == oid)
+        || next.views.values().any(|v| v.schema == oid);
+    let schema = next.schemas.remove(&oid).ok_or(CatalogError::MissingObject(oid))?;
+    if in_use {
+        return Err(CatalogError::SchemaNotEmpty(schema.name.clone()));
+    }
+    Ok(())
+}
+
 fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> Result<(), CatalogError> {
     require(next.schemas.contains_key(&sequence.schema), sequence.schema)?;
     if let Some(old) = next.sequences.get(&sequence.oid) {
@@ -383,6 +499,18 @@ fn put_sequence(next: &mut Contents, names: &mut Names, sequence: &Sequence) -> 
     Ok(())
 }
 
+fn put_comment(next: &mut Contents, comment: &Comment) {
+    next.comments.insert(comment_key(comment.object, comment.attnum), Arc::new(comment.clone()));
+}
+
+fn drop_comment(next: &mut Contents, object: Oid, attnum: i16) {
+    next.comments.remove(&comment_key(object, attnum));
+}
+
+fn comment_key(object: Oid, attnum: i16) -> String {
+    format!("{object}.{attnum}")
+}
+
 fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), CatalogError> {
     require(next.schemas.contains_key(&view.schema), view.schema)?;
     if let Some(old) = next.views.get(&view.oid) {
@@ -390,6 +518,20 @@ fn put_view(next: &mut Contents, names: &mut Names, view: &View) -> Result<(), C
     }
     claim_name(names, view.schema, &view.name, view.oid)?;
     next.views.insert(view.oid, Arc::new(view.clone()));
+    Ok(())
+}
+
+fn exchange_storage(next: &mut Contents, tables: (Oid, Oid), indexes: &[(Oid, Oid)]) -> Result<(), CatalogError> {
+    let table = |oid| next.tables.get(&oid).cloned().ok_or(CatalogError::MissingObject(oid));
+    let (a, b) = (table(tables.0)?, table(tables.1)?);
+    next.tables.insert(a.oid, Arc::new(Table { storage: b.storage, ..Table::clone(&a) }));
+    next.tables.insert(b.oid, Arc::new(Table { storage: a.storage, ..Table::clone(&b) }));
+    for (a, b) in indexes {
+        let index = |oid: &Oid| next.indexes.get(oid).cloned().ok_or(CatalogError::MissingObject(*oid));
+        let (a, b) = (index(a)?, index(b)?);
+        next.indexes.insert(a.oid, Arc::new(Index { storage: b.storage, ..Index::clone(&a) }));
+        next.indexes.insert(b.oid, Arc::new(Index { storage: a.storage, ..Index::clone(&b) }));
+    }
     Ok(())
 }
 

@@ -189,6 +189,11 @@ fn load_object(contents: &mut Contents, key: &str, value: &[u8]) -> Result<(), C
             let view: Arc<crate::objects::View> = unpack(value)?;
             contents.views.insert(view.oid, view);
         }
+        "comment" => {
+            let comment: Arc<crate::objects::Comment> = unpack(value)?;
+            let name = key.split_once('/').map_or(key, |(_, name)| name);
+            contents.comments.insert(name.to_owned(), comment);
+        }
         "dropped" => {
             let (relation, version) = unpack(value)?;
             contents.dropped.insert(relation, version);
@@ -226,7 +231,7 @@ fn differences(from: &Contents, to: &Contents) -> Vec<Difference> {
             of($kind, |k| from.$field.get(k), from.$field.keys(), to.$field.iter(), |k| to.$field.contains_key(k), &mut out);
         )*};
     }
-    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences, "view" views);
+    each!("schema" schemas, "table" tables, "index" indexes, "map" maps, "worker" workers, "shadow" shadows, "sequence" sequences, "view" views, "comment" comments);
     for (relation, version) in &to.dropped {
         if !from.dropped.contains_key(relation) {
             out.push((format!("dropped/{relation}"), Some(pack(&(relation, version)))));

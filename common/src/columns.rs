@@ -4,22 +4,21 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, NullArray,
-    RecordBatch, RecordBatchOptions, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, NullArray, RecordBatch,
+    RecordBatchOptions, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, Field as ArrowField, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
-    UInt32Type,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, SchemaRef, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
 };
 use arrow::error::ArrowError;
 
 use crate::datum::Datum;
 use crate::interval::Interval;
 use crate::numeric::Numeric;
-use crate::row::{Field, RowError, RowReader};
+use crate::row::{Field, RowError, RowReader, encode_array, stored_element};
 use crate::types::{Scalar, SqlType};
 
 /// Nanoseconds in a microsecond: Arrow's intervals count nanoseconds.
@@ -43,16 +42,11 @@ enum Column {
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
     Oid(UInt32Builder),
-    Array { element: SqlType, elements: Box<Column>, lengths: Vec<usize>, valid: Vec<bool> },
     Void(usize),
 }
 
 impl Column {
     fn new(ty: SqlType) -> Self {
-        if ty.is_array {
-            let element = ty.element();
-            return Self::Array { element, elements: Box::new(Self::new(element)), lengths: Vec::new(), valid: Vec::new() };
-        }
         match ty.arrow() {
             DataType::Boolean => Self::Bool(BooleanBuilder::new()),
             DataType::Int16 => Self::Int2(Int16Builder::new()),
@@ -76,17 +70,6 @@ impl Column {
     fn append(&mut self, ty: SqlType, field: Field<'_>) -> Result<(), RowError> {
         match (self, field) {
             (Self::Void(n), _) => *n += 1,
-            (Self::Array { element, elements, lengths, valid }, field) => {
-                let before = elements.len();
-                valid.push(!matches!(field, Field::Null));
-                if let Field::Array(row) = field {
-                    let mut reader = RowReader::new(row)?;
-                    while let Some(field) = reader.next_field(*element)? {
-                        elements.append(*element, field)?;
-                    }
-                }
-                lengths.push(elements.len() - before);
-            }
             (column, Field::Null) => column.append_null(),
             (Self::Bool(b), Field::Bool(v)) => b.append_value(v),
             (Self::Int2(b), Field::Int2(v)) => b.append_value(v),
@@ -95,7 +78,7 @@ impl Column {
             (Self::Float4(b), Field::Float4(v)) => b.append_value(v),
             (Self::Float8(b), Field::Float8(v)) => b.append_value(v),
             (Self::Unscaled(b), Field::Unscaled(v)) => b.append_value(v),
-            (Self::Binary(b), Field::Numeric(v) | Field::Bytea(v)) => b.append_value(v),
+            (Self::Binary(b), Field::Numeric(v) | Field::Bytea(v) | Field::Array(v)) => b.append_value(v),
             (Self::Text(b), Field::Text(v)) => b.append_value(v),
             (Self::Uuid(b), Field::Uuid(v)) => b.append_value(v).map_err(|_| RowError::WrongType(ty))?,
             (Self::Date(b), Field::Date(v)) => b.append_value(v),
@@ -125,33 +108,7 @@ impl Column {
             Self::Timestamp(b) => b.append_null(),
             Self::Interval(b) => b.append_null(),
             Self::Oid(b) => b.append_null(),
-            Self::Array { lengths, valid, .. } => {
-                lengths.push(0);
-                valid.push(false);
-            }
             Self::Void(n) => *n += 1,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Bool(b) => b.len(),
-            Self::Int2(b) => b.len(),
-            Self::Int4(b) => b.len(),
-            Self::Int8(b) => b.len(),
-            Self::Float4(b) => b.len(),
-            Self::Float8(b) => b.len(),
-            Self::Unscaled(b) => b.len(),
-            Self::Binary(b) => b.len(),
-            Self::Text(b) => b.len(),
-            Self::Uuid(b) => b.len(),
-            Self::Date(b) => b.len(),
-            Self::Time(b) => b.len(),
-            Self::Timestamp(b) => b.len(),
-            Self::Interval(b) => b.len(),
-            Self::Oid(b) => b.len(),
-            Self::Array { valid, .. } => valid.len(),
-            Self::Void(n) => *n,
         }
     }
 
@@ -172,12 +129,6 @@ impl Column {
             Self::Timestamp(b) => Arc::new(b.finish()),
             Self::Interval(b) => Arc::new(b.finish()),
             Self::Oid(b) => Arc::new(b.finish()),
-            Self::Array { element, elements, lengths, valid } => {
-                let field = Arc::new(ArrowField::new("item", element.arrow(), true));
-                let offsets = OffsetBuffer::from_lengths(lengths.drain(..));
-                let nulls = NullBuffer::from(std::mem::take(valid));
-                Arc::new(ListArray::new(field, offsets, elements.finish(), Some(nulls)))
-            }
             Self::Void(n) => Arc::new(NullArray::new(std::mem::take(n))),
         }
     }
@@ -244,14 +195,10 @@ impl BatchBuilder {
 fn append_datum(column: &mut Column, ty: SqlType, value: &Datum) -> Result<(), RowError> {
     let field = match value {
         Datum::Null => return column.append(ty, Field::Null),
-        Datum::Array(values) => {
-            let Column::Array { element, elements, lengths, valid } = column else { return Err(RowError::WrongType(ty)) };
-            for value in values {
-                append_datum(elements, *element, value)?;
-            }
-            lengths.push(values.len());
-            valid.push(true);
-            return Ok(());
+        Datum::Array(array) => {
+            let mut bytes = Vec::new();
+            encode_array(stored_element(ty), array, &mut bytes)?;
+            return column.append(ty, Field::Array(&bytes));
         }
         Datum::Numeric(v) => match ty.numeric_precision_scale() {
             Some((_, scale)) if ty.is_decimal128() => {
@@ -287,6 +234,21 @@ pub fn array_from<'a>(ty: SqlType, values: impl IntoIterator<Item = &'a Datum>) 
     Ok(column.finish())
 }
 
+/// A list for each value, which is an array of values of type `element` or NULL: the Arrow form of sets.
+pub fn lists_from<'a>(element: SqlType, values: impl IntoIterator<Item = &'a Datum>) -> Result<ListArray, RowError> {
+    let (mut elements, mut lengths, mut valid) = (Column::new(element), Vec::new(), Vec::new());
+    for value in values {
+        let list: &[Datum] = if let Datum::Array(array) = value { array } else { &[] };
+        for value in list {
+            append_datum(&mut elements, element, value)?;
+        }
+        lengths.push(list.len());
+        valid.push(!value.is_null());
+    }
+    let DataType::List(field) = element.arrow_list() else { return Err(RowError::WrongType(element)) };
+    Ok(ListArray::new(field, OffsetBuffer::from_lengths(lengths), elements.finish(), Some(NullBuffer::from(valid))))
+}
+
 fn to_arrow_interval(v: Interval) -> Option<IntervalMonthDayNano> {
     Some(IntervalMonthDayNano::new(v.months, v.days, v.micros.checked_mul(NANOS)?))
 }
@@ -305,17 +267,12 @@ pub fn cell(array: &dyn Array, row: usize, ty: SqlType) -> Result<Datum, RowErro
             let unscaled = num_bigint::BigInt::from_signed_bytes_le(&array.as_primitive::<Decimal256Type>().value(row).to_le_bytes());
             Datum::Numeric(Numeric::finite(bigdecimal::BigDecimal::new(unscaled, i64::from(*scale))))
         }
-        DataType::List(_) => {
-            let elements = array.as_list::<i32>().value(row);
-            let values: Result<_, _> = (0..elements.len()).map(|i| cell(&elements, i, ty.element())).collect();
-            Datum::Array(values?)
-        }
         _ => return Err(RowError::WrongType(ty)),
     })
 }
 
-/// One cell of an array, borrowed, with the type that it reads as (a decimal's scale is the array's); `None` for what has no stored form: lists
-/// and decimals of 256 bits.
+/// One cell of an array, borrowed, with the type that it reads as (a decimal's scale is the array's); `None` for what has no stored form: decimals
+/// of 256 bits.
 #[inline]
 pub fn cell_field(array: &dyn Array, row: usize, ty: SqlType) -> Option<(Field<'_>, SqlType)> {
     if array.is_null(row) {
@@ -333,6 +290,7 @@ pub fn cell_field(array: &dyn Array, row: usize, ty: SqlType) -> Option<(Field<'
             let field = Field::Unscaled(array.as_primitive::<Decimal128Type>().value(row));
             return Some((field, SqlType::numeric(DECIMAL128_DIGITS, i16::from(*scale))));
         }
+        DataType::Binary if ty.is_array => Field::Array(array.as_binary::<i32>().value(row)),
         DataType::Binary if ty.scalar == Scalar::Numeric => Field::Numeric(array.as_binary::<i32>().value(row)),
         DataType::Binary => Field::Bytea(array.as_binary::<i32>().value(row)),
         DataType::Utf8 => Field::Text(array.as_string::<i32>().value(row)),
@@ -352,7 +310,7 @@ pub fn cell_field(array: &dyn Array, row: usize, ty: SqlType) -> Option<(Field<'
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Schema;
+    use arrow::datatypes::{Field as ArrowField, Schema};
 
     use super::*;
     use crate::row::encode_row;
@@ -361,10 +319,10 @@ mod tests {
     fn a_list_may_be_longer_than_a_stored_row() {
         let ty = SqlType::array_of(Scalar::Int4.into());
         let long = Datum::Array((0..100_000).map(Datum::Int4).collect());
-        let array = array_from(ty, [&long, &Datum::Null, &Datum::Array(vec![Datum::Null])]).unwrap();
+        let array = array_from(ty, [&long, &Datum::Null, &Datum::Array(vec![Datum::Null].into())]).unwrap();
         assert_eq!(cell(&array, 0, ty).unwrap(), long);
         assert_eq!(cell(&array, 1, ty).unwrap(), Datum::Null);
-        assert_eq!(cell(&array, 2, ty).unwrap(), Datum::Array(vec![Datum::Null]));
+        assert_eq!(cell(&array, 2, ty).unwrap(), Datum::Array(vec![Datum::Null].into()));
     }
 
     #[test]
@@ -381,7 +339,7 @@ mod tests {
                 Datum::Int4(1),
                 Datum::Text("a".into()),
                 Datum::Numeric("1.25".parse().unwrap()),
-                Datum::Array(vec![Datum::Text("x".into()), Datum::Null]),
+                Datum::Array(vec![Datum::Text("x".into()), Datum::Null].into()),
                 Datum::Timestamp(5),
             ],
             vec![Datum::Null; 5],

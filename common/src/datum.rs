@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::array::Array;
 use crate::interval::Interval;
 use crate::numeric::Numeric;
 
@@ -32,7 +33,7 @@ pub enum Datum {
     Interval(Interval),
     /// oid and the reg* types.
     Oid(u32),
-    Array(Vec<Datum>),
+    Array(Array),
 }
 
 impl Datum {
@@ -62,8 +63,9 @@ impl Datum {
             (Self::Interval(a), Self::Interval(b)) => a.cmp(b),
             (Self::Oid(a), Self::Oid(b)) => a.cmp(b),
             (Self::Array(a), Self::Array(b)) => {
-                let by_element = a.iter().zip(b).map(|(x, y)| x.sql_cmp(y)).find(|o| o.is_ne());
-                by_element.unwrap_or_else(|| a.len().cmp(&b.len()))
+                let by_element = a.iter().zip(b.iter()).map(|(x, y)| x.sql_cmp(y)).find(|o| o.is_ne());
+                let shape = |array: &Array| (array.len(), array.dimensions().len());
+                by_element.unwrap_or_else(|| shape(a).cmp(&shape(b)).then_with(|| a.dimensions().cmp(b.dimensions())))
             }
             _ => self.variant().cmp(&other.variant()),
         }

@@ -6,9 +6,11 @@
 //!
 //! Start with [`types::SqlType`] and [`datum::Datum`], then [`row`] (how a row is stored) and [`error`].
 
+pub mod array;
 pub mod clock;
 pub mod columns;
 pub mod datum;
+pub mod enums;
 pub mod error;
 pub mod ids;
 pub mod interval;
@@ -17,4 +19,5 @@ pub mod row;
 pub mod sqlstate;
 pub mod tasks;
 pub mod types;
+pub mod user_types;
 pub mod version;

@@ -7,17 +7,25 @@
 //! | ⌈n/8⌉ | NULL bitmap: bit i % 8 of byte i / 8 is set when column i is NULL |
 //! | … | the columns that are not NULL, one after the other |
 //!
-//! bool 1 byte; int2, int4, int8, float4, float8, date, time, timestamp, oid little-endian at their width; uuid 16; interval
+//! bool 1 byte; int2, int4, int8, enums (as int8), float4, float8, date, time, timestamp, oid little-endian at their width; uuid 16; interval
 //! months, days (4 each), micros (8); numeric(p,s) with p <= 38 a length byte and the little-endian two's complement of the unscaled
 //! value without needless high bytes; any other numeric, text and bytea a length as LEB128 and the bytes (numeric: its sortable
-//! form); arrays a length in bytes as LEB128, then a row of this format with the elements as columns (the count is 2 bytes: at most
-//! 65,535 elements).
+//! form); arrays a length in bytes as LEB128, then the array's form:
+//!
+//! | bytes | meaning |
+//! | --- | --- |
+//! | 1 | number of dimensions d; 0 for an empty array, and then nothing follows |
+//! | 8 d | for each dimension its length and its lower bound, 4 bytes each, little-endian |
+//! | ⌈n/8⌉ | NULL bitmap of the n elements, n being the product of the lengths |
+//! | … | the elements that are not NULL, as columns of the type without a modifier |
+//!
 //!
 //! A row may have fewer columns than its table: columns that were added later and are missing here read as the table's
 //! "missing value" for them, which the caller supplies.
 
 use bytes::Bytes;
 
+use crate::array::{Array, DIMENSIONS_MAX, Dimension, element_count};
 use crate::datum::Datum;
 use crate::error::SqlError;
 use crate::interval::Interval;
@@ -40,8 +48,8 @@ pub enum RowError {
     Malformed(&'static str),
     #[error("value does not have the type {0} of its column")]
     WrongType(SqlType),
-    #[error("array has more than 65535 elements")]
-    TooManyElements,
+    #[error("row has more than 65535 columns")]
+    TooManyColumns,
 }
 
 impl SqlError for RowError {
@@ -49,7 +57,7 @@ impl SqlError for RowError {
         match self {
             Self::Malformed(_) => SqlState::DATA_CORRUPTED,
             Self::WrongType(_) => SqlState::INTERNAL_ERROR,
-            Self::TooManyElements => SqlState::PROGRAM_LIMIT_EXCEEDED,
+            Self::TooManyColumns => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
 }
@@ -57,12 +65,17 @@ impl SqlError for RowError {
 /// Appends a row of `values`, one for each of `types`.
 pub fn encode_row(types: &[SqlType], values: &[Datum], out: &mut Vec<u8>) -> Result<(), RowError> {
     debug_assert_eq!(types.len(), values.len());
-    let count = u16::try_from(values.len()).map_err(|_| RowError::TooManyElements)?;
+    let count = u16::try_from(values.len()).map_err(|_| RowError::TooManyColumns)?;
     out.push(VERSION);
     out.extend_from_slice(&count.to_le_bytes());
+    encode_values(types.iter().copied(), values, out)
+}
+
+/// Appends the NULL bitmap and the values that are not NULL.
+fn encode_values(types: impl Iterator<Item = SqlType>, values: &[Datum], out: &mut Vec<u8>) -> Result<(), RowError> {
     let bitmap = out.len();
     out.resize(bitmap + values.len().div_ceil(8), 0);
-    for (i, (&ty, value)) in types.iter().zip(values).enumerate() {
+    for (i, (ty, value)) in types.zip(values).enumerate() {
         if value.is_null() {
             out[bitmap + i / 8] |= 1 << (i % 8);
         } else {
@@ -70,6 +83,31 @@ pub fn encode_row(types: &[SqlType], values: &[Datum], out: &mut Vec<u8>) -> Res
         }
     }
     Ok(())
+}
+
+/// Appends the form of an array whose elements are of type `element`.
+pub fn encode_array(element: SqlType, array: &Array, out: &mut Vec<u8>) -> Result<(), RowError> {
+    out.push(array.dimensions().len() as u8);
+    for dimension in array.dimensions() {
+        out.extend_from_slice(&dimension.length.to_le_bytes());
+        out.extend_from_slice(&dimension.lower.to_le_bytes());
+    }
+    encode_values(std::iter::repeat(element), array, out)
+}
+
+/// The type that the elements of an array are stored with: their modifier does not change their form.
+pub fn stored_element(ty: SqlType) -> SqlType {
+    ty.element().without_typmod()
+}
+
+/// Reads what [`encode_array`] wrote.
+pub fn decode_array(element: SqlType, bytes: &[u8]) -> Result<Array, RowError> {
+    let mut reader = ArrayReader::new(bytes)?;
+    let mut elements = Vec::with_capacity(reader.elements.column_count().min(bytes.len()));
+    while let Some(field) = reader.elements.next_field(element)? {
+        elements.push(field.to_datum(element)?);
+    }
+    Array::new(reader.dimensions, elements).ok_or(RowError::Malformed("array shape"))
 }
 
 fn encode_value(ty: SqlType, value: &Datum, out: &mut Vec<u8>) -> Result<(), RowError> {
@@ -91,10 +129,9 @@ fn encode_value(ty: SqlType, value: &Datum, out: &mut Vec<u8>) -> Result<(), Row
         Datum::Numeric(v) => encode_numeric(ty, v, out)?,
         Datum::Text(v) => put_bytes(v.as_bytes(), out),
         Datum::Bytea(v) => put_bytes(v, out),
-        Datum::Array(elements) => {
-            let types = vec![ty.element(); elements.len()];
+        Datum::Array(array) => {
             let mut inner = Vec::new();
-            encode_row(&types, elements, &mut inner)?;
+            encode_array(stored_element(ty), array, &mut inner)?;
             put_bytes(&inner, out);
         }
     }
@@ -156,7 +193,7 @@ pub enum Field<'a> {
     Timestamp(i64),
     Interval(Interval),
     Oid(u32),
-    /// The elements, a row of this format.
+    /// An array's form; see [`ArrayReader`].
     Array(&'a [u8]),
 }
 
@@ -236,7 +273,7 @@ impl<'a> RowReader<'a> {
             Scalar::Bool => Field::Bool(self.take::<1>()?[0] != 0),
             Scalar::Int2 => Field::Int2(i16::from_le_bytes(*self.take()?)),
             Scalar::Int4 => Field::Int4(i32::from_le_bytes(*self.take()?)),
-            Scalar::Int8 => Field::Int8(i64::from_le_bytes(*self.take()?)),
+            Scalar::Int8 | Scalar::Enum(_) => Field::Int8(i64::from_le_bytes(*self.take()?)),
             Scalar::Float4 => Field::Float4(f32::from_le_bytes(*self.take()?)),
             Scalar::Float8 => Field::Float8(f64::from_le_bytes(*self.take()?)),
             Scalar::Date => Field::Date(i32::from_le_bytes(*self.take()?)),
@@ -256,7 +293,9 @@ impl<'a> RowReader<'a> {
                 Field::Unscaled(unscaled_from(self.take_slice(len)?)?)
             }
             Scalar::Numeric => Field::Numeric(self.take_bytes()?),
-            Scalar::Bytea => Field::Bytea(self.take_bytes()?),
+            Scalar::Bytea | Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => {
+                Field::Bytea(self.take_bytes()?)
+            }
             Scalar::Void => Field::Null,
             Scalar::Text
             | Scalar::Varchar
@@ -267,11 +306,41 @@ impl<'a> RowReader<'a> {
             | Scalar::Jsonb
             | Scalar::Jsonpath
             | Scalar::Unknown
+            | Scalar::Bit
+            | Scalar::Varbit
             | Scalar::Record => {
                 let bytes = self.take_bytes()?;
                 Field::Text(std::str::from_utf8(bytes).map_err(|_| RowError::Malformed("text is not UTF-8"))?)
             }
         })
+    }
+}
+
+/// An array's form, opened.
+#[derive(Clone, Debug)]
+pub struct ArrayReader<'a> {
+    /// The dimensions, the outermost first.
+    pub dimensions: Vec<Dimension>,
+    /// The elements as columns.
+    pub elements: RowReader<'a>,
+}
+
+impl<'a> ArrayReader<'a> {
+    /// Opens an array's form.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, RowError> {
+        let (&count, mut rest) = bytes.split_first().ok_or(RowError::Malformed("short array"))?;
+        if usize::from(count) > DIMENSIONS_MAX {
+            return Err(RowError::Malformed("array dimensions"));
+        }
+        let mut dimensions = Vec::with_capacity(usize::from(count));
+        for _ in 0..count {
+            let (&[a, b, c, d, e, f, g, h], tail) = rest.split_first_chunk::<8>().ok_or(RowError::Malformed("short array"))?;
+            dimensions.push(Dimension { length: i32::from_le_bytes([a, b, c, d]), lower: i32::from_le_bytes([e, f, g, h]) });
+            rest = tail;
+        }
+        let count = element_count(&dimensions).ok_or(RowError::Malformed("array dimensions"))?;
+        let (bitmap, rest) = rest.split_at_checked(count.div_ceil(8)).ok_or(RowError::Malformed("short bitmap"))?;
+        Ok(Self { dimensions, elements: RowReader { bitmap, rest, count, next: 0 } })
     }
 }
 
@@ -306,14 +375,7 @@ impl Field<'_> {
             Self::Timestamp(v) => Datum::Timestamp(v),
             Self::Interval(v) => Datum::Interval(v),
             Self::Oid(v) => Datum::Oid(v),
-            Self::Array(elements) => {
-                let mut reader = RowReader::new(elements)?;
-                let mut out = Vec::with_capacity(reader.column_count());
-                while let Some(field) = reader.next_field(ty.element())? {
-                    out.push(field.to_datum(ty.element())?);
-                }
-                Datum::Array(out)
-            }
+            Self::Array(bytes) => Datum::Array(decode_array(stored_element(ty), bytes)?),
         })
     }
 }
@@ -358,7 +420,7 @@ mod tests {
             Datum::Text("é".repeat(100)),
             Datum::Bytea(Bytes::from_static(b"\0\xff")),
             Datum::Interval(Interval { months: -1, days: 2, micros: -3 }),
-            Datum::Array(vec![Datum::Int4(1), Datum::Null]),
+            Datum::Array(vec![Datum::Int4(1), Datum::Null].into()),
             Datum::Null,
             Datum::Uuid([7; 16]),
         ];

@@ -2,11 +2,14 @@
 //!
 //! | type | Arrow | remark |
 //! | --- | --- | --- |
+//! | an enum | Int64 | see [`crate::enums`] |
 //! | bool, int2/4/8, float4/8 | Boolean, Int16/32/64, Float32/64 | |
 //! | numeric(p,s), p <= 38, 0 <= s <= p | Decimal128(p, s) | cannot hold NaN or infinity |
 //! | numeric, any other | Binary | [`crate::numeric::Numeric::to_sortable`]: byte order is numeric order |
 //! | text, varchar, bpchar, name, "char", json, jsonb, jsonpath, unknown | Utf8 | bpchar is blank-padded; jsonb and jsonpath are canonical text |
 //! | bytea | Binary | |
+//! | timetz, inet, cidr, macaddr, ranges | Binary | byte order is their order (numrange: but for display scales); see the crate `types` |
+//! | bit, varbit | Utf8 | of 0 and 1 |
 //! | uuid | FixedSizeBinary(16) | |
 //! | date | Date32 | days since 1970-01-01; i32::MIN/MAX are -infinity/infinity |
 //! | time | Time64(us) | |
@@ -14,7 +17,7 @@
 //! | timestamptz | Timestamp(us, "UTC") | likewise |
 //! | interval | Interval(MonthDayNano) | |
 //! | oid, reg* | UInt32 | |
-//! | T\[\] | List(T) | one dimension |
+//! | T\[\] | Binary | the form of [`crate::row`], dimensions and all |
 //!
 //! Arrow types do not tell a text from a json: whoever needs the SQL type keeps it beside the batch.
 
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use crate::enums::EnumType;
 use crate::ids::Oid;
 
 /// A scalar type of PostgreSQL.
@@ -64,6 +68,49 @@ pub enum Scalar {
     Void,
     /// An anonymous row.
     Record,
+    /// `time with time zone`.
+    Timetz,
+    Inet,
+    Cidr,
+    Macaddr,
+    Bit,
+    Varbit,
+    Range(RangeKind),
+    /// A type of CREATE TYPE … AS ENUM.
+    Enum(EnumType),
+}
+
+/// The range types.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum RangeKind {
+    Int4,
+    Int8,
+    Num,
+    Ts,
+    Tstz,
+    Date,
+}
+
+impl RangeKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Int4, Self::Int8, Self::Num, Self::Ts, Self::Tstz, Self::Date];
+
+    /// The type of the values in a range.
+    pub fn element(self) -> Scalar {
+        match self {
+            Self::Int4 => Scalar::Int4,
+            Self::Int8 => Scalar::Int8,
+            Self::Num => Scalar::Numeric,
+            Self::Ts => Scalar::Timestamp,
+            Self::Tstz => Scalar::Timestamptz,
+            Self::Date => Scalar::Date,
+        }
+    }
+
+    /// Whether each value has a next one.
+    pub fn is_discrete(self) -> bool {
+        matches!(self, Self::Int4 | Self::Int8 | Self::Date)
+    }
 }
 
 /// A type of a column or an expression: a scalar or an array of it, with PostgreSQL's type modifier (-1 for none).
@@ -109,43 +156,56 @@ pub const SCALARS: &[ScalarRow] = &[
     (Scalar::Uuid, 2950, 2951, "uuid", "uuid", 16, 'U', false),
     (Scalar::Jsonb, 3802, 3807, "jsonb", "jsonb", -1, 'U', false),
     (Scalar::Jsonpath, 4072, 4073, "jsonpath", "jsonpath", -1, 'U', false),
+    (Scalar::Cidr, 650, 651, "cidr", "cidr", -1, 'I', false),
+    (Scalar::Macaddr, 829, 1040, "macaddr", "macaddr", 6, 'U', false),
+    (Scalar::Inet, 869, 1041, "inet", "inet", -1, 'I', true),
+    (Scalar::Timetz, 1266, 1270, "timetz", "time with time zone", 12, 'D', false),
+    (Scalar::Bit, 1560, 1561, "bit", "bit", -1, 'V', false),
+    (Scalar::Varbit, 1562, 1563, "varbit", "bit varying", -1, 'V', true),
+    (Scalar::Range(RangeKind::Int4), 3904, 3905, "int4range", "int4range", -1, 'R', false),
+    (Scalar::Range(RangeKind::Num), 3906, 3907, "numrange", "numrange", -1, 'R', false),
+    (Scalar::Range(RangeKind::Ts), 3908, 3909, "tsrange", "tsrange", -1, 'R', false),
+    (Scalar::Range(RangeKind::Tstz), 3910, 3911, "tstzrange", "tstzrange", -1, 'R', false),
+    (Scalar::Range(RangeKind::Date), 3912, 3913, "daterange", "daterange", -1, 'R', false),
+    (Scalar::Range(RangeKind::Int8), 3926, 3927, "int8range", "int8range", -1, 'R', false),
     (Scalar::Regnamespace, 4089, 4090, "regnamespace", "regnamespace", 4, 'N', false),
     (Scalar::Regrole, 4096, 4097, "regrole", "regrole", 4, 'N', false),
 ];
 
 impl Scalar {
+    /// What is known of a type that the server is born with.
     fn row(self) -> &'static ScalarRow {
         SCALARS.iter().find(|row| row.0 == self).expect("every scalar has a row in SCALARS; a test checks it")
     }
 
     /// The type's identifier in pg_type.
     pub fn oid(self) -> Oid {
-        Oid(self.row().1)
+        if let Self::Enum(ty) = self { ty.definition().oid } else { Oid(self.row().1) }
     }
 
     /// The identifier of the array type over this type; 0 where there is none.
     pub fn array_oid(self) -> Oid {
-        Oid(self.row().2)
+        if let Self::Enum(ty) = self { ty.definition().array_oid } else { Oid(self.row().2) }
     }
 
     /// pg_type.typname.
     pub fn internal_name(self) -> &'static str {
-        self.row().3
+        if let Self::Enum(ty) = self { &ty.definition().name } else { self.row().3 }
     }
 
     /// pg_type.typlen.
     pub fn width(self) -> i16 {
-        self.row().5
+        if let Self::Enum(_) = self { 4 } else { self.row().5 }
     }
 
     /// pg_type.typcategory.
     pub fn category(self) -> char {
-        self.row().6
+        if let Self::Enum(_) = self { 'E' } else { self.row().6 }
     }
 
     /// pg_type.typispreferred.
     pub fn is_preferred(self) -> bool {
-        self.row().7
+        !matches!(self, Self::Enum(_)) && self.row().7
     }
 }
 
@@ -226,20 +286,20 @@ impl SqlType {
     /// The Arrow type that carries this type in a batch.
     pub fn arrow(self) -> DataType {
         if self.is_array {
-            return DataType::List(Arc::new(Field::new("item", self.element().arrow(), true)));
+            return DataType::Binary;
         }
         match self.scalar {
             Scalar::Bool => DataType::Boolean,
             Scalar::Int2 => DataType::Int16,
             Scalar::Int4 => DataType::Int32,
-            Scalar::Int8 => DataType::Int64,
+            Scalar::Int8 | Scalar::Enum(_) => DataType::Int64,
             Scalar::Float4 => DataType::Float32,
             Scalar::Float8 => DataType::Float64,
             Scalar::Numeric => match self.numeric_precision_scale() {
                 Some((p, s)) if self.is_decimal128() => DataType::Decimal128(u8::try_from(p).unwrap_or(38), i8::try_from(s).unwrap_or(0)),
                 _ => DataType::Binary,
             },
-            Scalar::Bytea => DataType::Binary,
+            Scalar::Bytea | Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => DataType::Binary,
             Scalar::Uuid => DataType::FixedSizeBinary(16),
             Scalar::Date => DataType::Date32,
             Scalar::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -257,13 +317,20 @@ impl SqlType {
             | Scalar::Jsonb
             | Scalar::Jsonpath
             | Scalar::Unknown
+            | Scalar::Bit
+            | Scalar::Varbit
             | Scalar::Record => DataType::Utf8,
         }
     }
 
+    /// The Arrow type of a list of such values: what a set is before its rows are cut out of it.
+    pub fn arrow_list(self) -> DataType {
+        DataType::List(Arc::new(Field::new("item", self.arrow(), true)))
+    }
+
     /// The name as `format_type` prints it: `character varying(20)`, `numeric(10,2)`, `integer[]`.
     pub fn display_name(self) -> String {
-        let base = self.scalar.row().4;
+        let base = if let Scalar::Enum(ty) = self.scalar { &ty.definition().display_name } else { self.scalar.row().4 };
         let mut name = match (self.scalar, self.typmod) {
             (Scalar::Varchar | Scalar::Bpchar, n) if n >= 4 => format!("{base}({})", n - 4),
             (Scalar::Bpchar, _) => "bpchar".to_owned(),
@@ -271,7 +338,9 @@ impl SqlType {
                 let (p, s) = self.numeric_precision_scale().unwrap_or((0, 0));
                 format!("numeric({p},{s})")
             }
-            (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time, n) if n >= 0 => {
+            (Scalar::Bit | Scalar::Varbit, n) if n >= 0 => format!("{base}({n})"),
+            (Scalar::Bit, _) => "\"bit\"".to_owned(),
+            (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time | Scalar::Timetz, n) if n >= 0 => {
                 let (first, rest) = base.split_once(' ').unwrap_or((base, ""));
                 format!("{first}({n}) {rest}")
             }
@@ -281,6 +350,19 @@ impl SqlType {
             name.push_str("[]");
         }
         name
+    }
+}
+
+impl SqlType {
+    /// The name of the type without a modifier, as regtype and messages print it: there `bpchar` is `character`.
+    pub fn plain_name(self) -> String {
+        match (self.scalar, self.is_array) {
+            (Scalar::Bit, false) => "bit".to_owned(),
+            (Scalar::Bit, true) => "bit[]".to_owned(),
+            (Scalar::Bpchar, false) => "character".to_owned(),
+            (Scalar::Bpchar, true) => "character[]".to_owned(),
+            _ => self.without_typmod().display_name(),
+        }
     }
 }
 

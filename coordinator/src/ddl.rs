@@ -9,12 +9,16 @@
 //! | `definition` | what a table definition consists of: columns, keys, constraints, partitions |
 //! | `create_table` | CREATE TABLE, CREATE TABLE AS |
 //! | `create_index` | CREATE INDEX, and building an index over rows |
-//! | `alter_table` | ALTER TABLE |
-//! | `rewrite` | giving a table a new key: ADD PRIMARY KEY |
 //! | `own_rows` | rows of tables that the open transaction has made |
+//! | `alter_table`, `alter_column` | ALTER TABLE |
+//! | `comment` | COMMENT ON |
+//! | `like` | CREATE TABLE … LIKE |
 //! | `drop` | DROP, TRUNCATE, and schemas |
+//! | `user_types` | CREATE TYPE … AS ENUM, ALTER TYPE |
+//! | `domains` | CREATE DOMAIN, ALTER DOMAIN |
 //! | `sequence` | CREATE, ALTER and DROP SEQUENCE |
 //! | `rename` | RENAME, SET SCHEMA, OWNER TO of everything but tables' parts |
+//! | `swap` | giving a table's rows another form |
 //! | `view` | CREATE and DROP VIEW |
 //! | `stored_expression` | defaults and the like, as the catalog keeps them |
 
@@ -27,6 +31,7 @@ use common::error::Report;
 use common::ids::CatalogVersion;
 use common::sqlstate::SqlState;
 use functions::context::SessionSettings;
+use sql::domain_syntax::domain_name;
 use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
@@ -34,17 +39,24 @@ use crate::prepared::Prepared;
 use crate::result::StatementResult;
 use crate::session::Session;
 
+mod alter_column;
 mod alter_table;
+mod comment;
 mod create_index;
 mod create_table;
 mod definition;
+mod domains;
 mod drop;
+mod like;
 mod own_rows;
 mod rename;
-mod rewrite;
 mod sequence;
 mod stored_expression;
+mod swap;
+mod user_types;
 mod view;
+
+pub(crate) use swap::REWRITING;
 
 /// How often a statement begins again when the catalog changes under it.
 const ATTEMPTS_MAX: usize = 50;
@@ -56,10 +68,14 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
         Statement::CreateTable(_)
             | Statement::CreateIndex(_)
             | Statement::CreateView(_)
+            | Statement::Comment { .. }
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
+            | Statement::CreateType { .. }
+            | Statement::AlterType(_)
+            | Statement::DropDomain(_)
     );
     if !is_ddl {
         return Ok(None);
@@ -72,8 +88,16 @@ pub(crate) async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tre
     }
     let clause = prepared.statement.partitioning.clone();
     Ok(Some(match tree {
+        Statement::CreateTable(create) if let (Some(name), [column]) = (domain_name(&create.name), create.columns.as_slice()) => {
+            domains::create(session, &name, column).await?
+        }
+        Statement::AlterTable(alter) if let Some(name) = domain_name(&alter.name) => {
+            domains::alter(session, &name, &alter.operations).await?
+        }
+        Statement::CreateType { .. } | Statement::AlterType(_) => user_types::execute(session, tree).await?,
         Statement::CreateTable(create) => create_table::execute(session, prepared, create, clause.as_deref()).await?,
         Statement::CreateIndex(create) => create_index::execute(session, create, clause.as_deref()).await?,
+        Statement::Comment { .. } => comment::execute(session, tree).await?,
         Statement::CreateView(create) => view::create(session, prepared, create).await?,
         Statement::AlterTable(alter) => alter_table::execute(session, alter).await?,
         Statement::Truncate(truncate) => drop::truncate(session, truncate).await?,

@@ -59,6 +59,12 @@ impl SchemaView {
         Ok(Some(target))
     }
 
+    /// The default that a domain, or the nearest that it is made over, gives.
+    fn domain_default(&self, domain: Oid) -> Option<String> {
+        let types = self.state.user_types();
+        types.domain_chain(domain).into_iter().find_map(|ty| ty.domain()?.default.clone())
+    }
+
     /// What SQL sees of a table.
     fn table_info(&self, table: &Arc<Table>, schema: &str) -> Arc<RelationInfo> {
         if let Some(found) = self.relations.lock().get(&table.oid) {
@@ -70,7 +76,7 @@ impl SchemaView {
             not_null: c.not_null,
             attnum: c.attnum,
             // What is made of the row's other columns is made when the row is written.
-            default: c.default.clone().filter(|_| c.generated != Some(Generated::Stored)),
+            default: c.default.clone().filter(|_| c.generated != Some(Generated::Stored)).or_else(|| self.domain_default(c.domain?)),
             generated: c.generated.map(|generated| match generated {
                 Generated::Stored => sql::schema::Generated::Stored,
                 Generated::IdentityAlways => sql::schema::Generated::IdentityAlways,

@@ -168,7 +168,8 @@ impl Session {
     pub fn expression_settings(&self) -> SessionSettings {
         let now = self.coordinator.clock.unix_micros();
         let transaction_micros = self.transaction.began_micros().unwrap_or(now);
-        self.settings.for_expressions(&self.connected, transaction_micros, now)
+        let settings = self.settings.for_expressions(&self.connected, transaction_micros, now);
+        SessionSettings { types: Arc::clone(self.state().user_types()), ..settings }
     }
 
     /// Binds a statement; `declared` are the parameter types that the client gave.

@@ -255,6 +255,7 @@ impl Settings {
             transaction_micros,
             statement_micros,
             backend_pid: connected.pid,
+            types: Arc::default(),
         }
     }
 

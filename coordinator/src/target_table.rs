@@ -16,6 +16,7 @@ use common::ids::{CatalogVersion, Oid};
 use common::row;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
+use common::user_types::UserType;
 use functions::context::SessionSettings;
 use partition::bounds::Bounds;
 use rpc::worker_api::{LockMode, Precondition};
@@ -28,6 +29,50 @@ use crate::write_set::{Destination, Refusal, RefusalKind, WriteSet};
 pub struct CompiledCheck {
     pub name: String,
     pub condition: RowExpression,
+}
+
+/// A domain that a column is of, or that its domain is made over.
+struct CompiledDomain {
+    /// The place of the column in a visible row.
+    column: usize,
+    /// The column's own domain.
+    name: String,
+    not_null: bool,
+    checks: Vec<CompiledCheck>,
+}
+
+impl CompiledDomain {
+    fn new(column: usize, name: &str, ty: &UserType, settings: &SessionSettings) -> Result<Option<Self>, Report> {
+        let Some(domain) = ty.domain() else { return Ok(None) };
+        let mut checks = Vec::with_capacity(domain.checks.len());
+        for check in &domain.checks {
+            let condition = domain_condition(&check.expression, domain.base, settings)?;
+            checks.push(CompiledCheck { name: check.name.clone(), condition });
+        }
+        Ok(Some(Self { column, name: name.to_owned(), not_null: domain.not_null, checks }))
+    }
+
+    fn check(&self, value: &Datum) -> Result<(), Report> {
+        if self.not_null && value.is_null() {
+            return Err(Report::new(SqlState::NOT_NULL_VIOLATION, format!("domain {} does not allow null values", self.name)));
+        }
+        for check in &self.checks {
+            if check.condition.evaluate(&[std::slice::from_ref(value)], &[])? == Datum::Bool(false) {
+                let message = format!("value for domain {} violates check constraint \"{}\"", self.name, check.name);
+                let mut report = Report::new(SqlState::CHECK_VIOLATION, message);
+                report.constraint = Some(check.name.clone());
+                return Err(report);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The condition of a domain, over a row that holds the value alone.
+pub(crate) fn domain_condition(text: &str, base: SqlType, settings: &SessionSettings) -> Result<RowExpression, Report> {
+    let names = [(sql::domain_syntax::VALUE.to_owned(), base)];
+    let expr = sql::bind_condition(text, &names, settings).map_err(|e| e.report())?;
+    RowExpression::compile(&expr.expr, &[("t", &[base])], &[], Scalar::Bool.into(), settings)
 }
 
 /// A synchronous global index: its entries are written with the row.
@@ -56,6 +101,7 @@ pub struct TargetTable {
     /// For each key column, its place in the stored row.
     pub key_places: Vec<usize>,
     pub checks: Vec<CompiledCheck>,
+    domains: Vec<CompiledDomain>,
     /// (place in the visible row, what makes the value of it)
     generated: Vec<(usize, RowExpression)>,
     pub sync_indexes: Vec<SyncIndex>,
@@ -83,6 +129,14 @@ impl TargetTable {
                 name: check.name.clone(),
                 condition: RowExpression::compile(&expr.expr, &[("t", &types)], &[], Scalar::Bool.into(), settings)?,
             });
+        }
+        let mut domains = Vec::new();
+        for (at, column) in table.visible_columns().enumerate() {
+            let chain = column.domain.map(|domain| state.user_types().domain_chain(domain)).unwrap_or_default();
+            let Some(name) = chain.first().map(|ty| &ty.name) else { continue };
+            for ty in chain.iter().rev() {
+                domains.extend(CompiledDomain::new(at, name, ty, settings)?);
+            }
         }
         let types: Vec<SqlType> = names.iter().map(|(_, ty)| *ty).collect();
         let mut generated = Vec::new();
@@ -114,6 +168,7 @@ impl TargetTable {
             missing: table.missing_values().into(),
             key_places: table.partitioning.key_columns.iter().map(|a| place(*a)).collect(),
             checks,
+            domains,
             generated,
             sync_indexes,
             row_id: table.columns.iter().position(|c| c.hidden),
@@ -129,6 +184,16 @@ impl TargetTable {
             attnum.is_some_and(|attnum| self.key_columns.contains(&attnum))
         };
         if assigned.any(is_key) { LockMode::ForUpdate } else { LockMode::ForNoKeyUpdate }
+    }
+
+    /// Refuses to write to a table whose rows are being copied: the statement tries again a little later.
+    pub fn refuse_closed(&self) -> Result<(), Report> {
+        if !self.table.options.iter().any(|(name, _)| name == crate::ddl::REWRITING) {
+            return Ok(());
+        }
+        let message = format!("table \"{}\" is being altered by another session", self.table.name);
+        let report = Report::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+        Err(Report { retryable: true, ..report })
     }
 
     /// Where the table's rows go.
@@ -186,8 +251,11 @@ impl TargetTable {
         self.generated.iter().any(|(at, _)| *at == visible)
     }
 
-    /// NOT NULL and CHECK, over a visible row.
+    /// What domains demand, NOT NULL and CHECK, over a visible row.
     pub fn check(&self, visible: &[Datum], format: &FormatSettings) -> Result<(), Report> {
+        for domain in &self.domains {
+            domain.check(&visible[domain.column])?;
+        }
         for (column, value) in self.table.visible_columns().zip(visible) {
             if column.not_null && value.is_null() {
                 let mut report = Report::new(

@@ -1,26 +1,22 @@
 //! Arrays as the syntax knows them: `ARRAY[…]`, subscripts, `= ANY`, `<> ALL`, and the keyword VARIADIC.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
+use common::array::Array;
 use common::datum::Datum;
 use common::types::{Scalar, SqlType};
-use datafusion::arrow::array::{Array, ArrayRef, ListArray};
-use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::compute::interleave;
-use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::ScalarValue;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs};
+use types::array;
 use types::error::ValueError;
 
 use crate::casts::{canonical, coerce};
 use crate::common_types::{common_type, of_two};
 use crate::conditional::compare;
 use crate::context::{CastContext, ExprContext};
-use crate::definition::{Args, Call, Definition, columns, fail, row};
+use crate::definition::{Args, Definition, fail, row};
 use crate::error::{FunctionError, Result};
-use crate::literals::{constant, literal};
+use crate::literals::{constant, fold, literal};
 use crate::registry::call_hidden;
 use crate::resolution::type_word;
 use crate::resolve::binary_operator;
@@ -28,9 +24,12 @@ use crate::typed_expr::TypedExpr;
 
 pub(crate) fn definitions() -> Vec<Definition> {
     let mut out = vec![
-        columns("array_of(variadic any) any", array_of).nullable().hidden(),
-        row("array_element(anyarray,int4) anyelement", element).hidden(),
-        row("array_slice(anyarray,int4,int4) anyarray", slice).hidden(),
+        row("array_of(variadic any) any", |a| Ok(Datum::Array(a.values.to_vec().into()))).nullable().hidden(),
+        row("array_of_arrays(variadic any) any", nested).nullable().hidden(),
+        row(ELEMENT, element).hidden(),
+        row(SLICE, slice).hidden(),
+        row(ASSIGN_ELEMENT, assign_element).nullable().hidden(),
+        row(ASSIGN_SLICE, assign_slice).nullable().hidden(),
     ];
     for op in ELEMENT_OPERATORS {
         for quantifier in ["any", "all"] {
@@ -44,89 +43,192 @@ pub(crate) fn definitions() -> Vec<Definition> {
 /// The operators that ANY and ALL apply to elements one at a time.
 const ELEMENT_OPERATORS: &[&str] = &["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"];
 
-/// `ARRAY[…]`.
+const ELEMENT: &str = "array_element(anyarray,variadic int4) anyelement";
+/// The text tells which bounds are open: a letter for each, `o` for open. The numbers are the bounds in pairs.
+const SLICE: &str = "array_slice(anyarray,text,variadic int4) anyarray";
+const ASSIGN_ELEMENT: &str = "array_assign_element(anyarray,anyelement,variadic int4) anyarray";
+const ASSIGN_SLICE: &str = "array_assign_slice(anyarray,anyarray,text,variadic int4) anyarray";
+
+/// What stands in one pair of brackets.
+#[derive(Clone, Debug)]
+pub enum Subscript {
+    /// `[index]`
+    Index(TypedExpr),
+    /// `[low:high]`; an open bound is the array's own.
+    Slice(Option<TypedExpr>, Option<TypedExpr>),
+}
+
+/// `ARRAY[…]`; arrays are the rows of an array of one dimension more.
 pub fn array_constructor(cx: &ExprContext<'_>, elements: Vec<TypedExpr>) -> Result<TypedExpr> {
     if elements.is_empty() {
-        let message = "cannot determine type of empty array".to_owned();
-        return Err(FunctionError::WrongUse { sqlstate: common::sqlstate::SqlState::INDETERMINATE_DATATYPE, message });
+        return Err(FunctionError::Value(ValueError::Other {
+            sqlstate: common::sqlstate::SqlState::INDETERMINATE_DATATYPE,
+            message: "cannot determine type of empty array".to_owned(),
+            detail: None,
+            hint: Some("Explicitly cast to the desired type, for example ARRAY[]::integer[].".to_owned()),
+        }));
     }
     let element = common_type(cx, &elements, "ARRAY")?;
-    if element.is_array {
-        return Err(FunctionError::Unsupported("an array of more than one dimension".into()));
-    }
+    let (ty, key) = if element.is_array {
+        (element, "array_of_arrays(variadic any) any")
+    } else {
+        (SqlType::array_of(element), "array_of(variadic any) any")
+    };
     let cast: Vec<TypedExpr> =
         elements.into_iter().map(|e| coerce(cx, e, element, CastContext::Implicit).map(canonical)).collect::<Result<_>>()?;
-    let ty = SqlType::array_of(element);
-    let values: Option<Vec<Datum>> = cast.iter().map(|e| constant(&e.expr, e.ty)).collect();
-    if let Some(values) = values {
-        return Ok(literal(&Datum::Array(values), ty));
-    }
     let types = vec![element; cast.len()];
-    Ok(TypedExpr::new(call_hidden("array_of(variadic any) any", types, ty, cast.into_iter().map(|e| e.expr).collect()), ty))
+    Ok(fold(TypedExpr::new(call_hidden(key, types, ty, cast.into_iter().map(|e| e.expr).collect()), ty)))
 }
 
-fn array_of(call: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-    let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
-    let rows = if constant { 1 } else { args.number_rows };
-    let columns = args.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<ArrayRef>>>()?;
-    let sources: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
-    let indices: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..columns.len()).map(move |column| (column, row))).collect();
-    let elements = interleave(&sources, &indices)?;
-    let field = match call.result.arrow() {
-        DataType::List(field) => field,
-        other => Arc::new(Field::new("item", other, true)),
-    };
-    let lengths = std::iter::repeat_n(columns.len(), rows);
-    let list: ArrayRef = Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), elements, None)?);
-    Ok(if constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&list, 0)?) } else { ColumnarValue::Array(list) })
+fn nested(args: &Args<'_>) -> Result<Datum, ValueError> {
+    let parts: Vec<Option<&Array>> = args.values.iter().map(|v| if let Datum::Array(array) = v { Some(array) } else { None }).collect();
+    array::nest(&parts).map(Datum::Array)
 }
 
-/// `array[index]`; `json[key]` is `->`.
-pub fn subscript(cx: &ExprContext<'_>, array: TypedExpr, index: TypedExpr) -> Result<TypedExpr> {
-    if array.ty.scalar == Scalar::Jsonb && !array.ty.is_array {
-        return binary_operator(cx, "->", array, index);
+/// `array[i]`, `array[i][j]`, `array[l:u]`; `json[key]` is `->`.
+pub fn subscript(cx: &ExprContext<'_>, value: TypedExpr, subscripts: Vec<Subscript>) -> Result<TypedExpr> {
+    if value.ty.scalar == Scalar::Jsonb && !value.ty.is_array {
+        return subscripts.into_iter().try_fold(value, |value, subscript| match subscript {
+            Subscript::Index(index) => binary_operator(cx, "->", value, index),
+            Subscript::Slice(..) => {
+                let message = "jsonb subscript does not support slices".to_owned();
+                Err(FunctionError::TypeMismatch { message, hint: None })
+            }
+        });
     }
-    if !array.ty.is_array {
-        let message = format!("cannot subscript type {} because it does not support subscripting", type_word(array.ty));
-        return Err(FunctionError::TypeMismatch { message, hint: None });
+    let array = subscriptable(value)?;
+    let ty = array.ty;
+    if let Some(indexes) = indexes(&subscripts) {
+        let element = ty.element();
+        let (types, args) = with_numbers(cx, vec![array], indexes)?;
+        return Ok(TypedExpr::new(call_hidden(ELEMENT, types, element, args), element));
     }
-    let index = coerce(cx, index, Scalar::Int4.into(), CastContext::Assignment).map_err(|error| match error {
-        FunctionError::CannotCast { .. } => {
-            FunctionError::TypeMismatch { message: "array subscript must have type integer".into(), hint: None }
-        }
+    let (open, bounds) = bounds(subscripts);
+    let (types, args) = with_numbers(cx, vec![array, open], bounds)?;
+    Ok(TypedExpr::new(call_hidden(SLICE, types, ty, args), ty))
+}
+
+/// The array after `array[subscripts] = value`.
+pub fn assign_subscript(
+    cx: &ExprContext<'_>,
+    array: TypedExpr,
+    subscripts: Vec<Subscript>,
+    value: TypedExpr,
+    column: &str,
+) -> Result<TypedExpr> {
+    let array = subscriptable(array)?;
+    let ty = array.ty;
+    let part = if indexes(&subscripts).is_some() { ty.element() } else { ty };
+    let from = value.ty;
+    let value = coerce(cx, value, part, CastContext::Assignment).map_err(|error| match error {
+        FunctionError::CannotCast { .. } => FunctionError::TypeMismatch {
+            message: format!(
+                "subscripted assignment to \"{column}\" requires type {} but expression is of type {}",
+                type_word(part),
+                type_word(from)
+            ),
+            hint: Some("You will need to rewrite or cast the expression.".to_owned()),
+        },
         other => other,
     })?;
-    let element = array.ty.element();
-    let types = vec![array.ty, Scalar::Int4.into()];
-    Ok(TypedExpr::new(call_hidden("array_element(anyarray,int4) anyelement", types, element, vec![array.expr, index.expr]), element))
+    let value = canonical(value);
+    let (key, (types, args)) = match indexes(&subscripts) {
+        Some(indexes) => (ASSIGN_ELEMENT, with_numbers(cx, vec![array, value], indexes)?),
+        None => {
+            let (open, bounds) = bounds(subscripts);
+            (ASSIGN_SLICE, with_numbers(cx, vec![array, value, open], bounds)?)
+        }
+    };
+    Ok(TypedExpr::new(call_hidden(key, types, ty, args), ty))
 }
 
-/// `array[low:high]`; an open bound is the array's own.
-pub fn slice_of(cx: &ExprContext<'_>, array: TypedExpr, low: Option<TypedExpr>, high: Option<TypedExpr>) -> Result<TypedExpr> {
-    if !array.ty.is_array {
-        let message = format!("cannot subscript type {} because it does not support subscripting", type_word(array.ty));
-        return Err(FunctionError::TypeMismatch { message, hint: None });
+fn subscriptable(value: TypedExpr) -> Result<TypedExpr> {
+    if value.ty.is_array {
+        return Ok(value);
     }
-    let bound = |bound: Option<TypedExpr>, open: i32| match bound {
-        Some(expr) => coerce(cx, expr, Scalar::Int4.into(), CastContext::Assignment),
-        None => Ok(literal(&Datum::Int4(open), Scalar::Int4.into())),
-    };
-    let (low, high) = (bound(low, 1)?, bound(high, i32::MAX)?);
-    let types = vec![array.ty, Scalar::Int4.into(), Scalar::Int4.into()];
-    let expr = call_hidden("array_slice(anyarray,int4,int4) anyarray", types, array.ty, vec![array.expr, low.expr, high.expr]);
-    Ok(TypedExpr::new(expr, array.ty))
+    let message = format!("cannot subscript type {} because it does not support subscripting", type_word(value.ty));
+    Err(FunctionError::TypeMismatch { message, hint: None })
+}
+
+/// The subscripts when none is a slice.
+fn indexes(subscripts: &[Subscript]) -> Option<Vec<TypedExpr>> {
+    subscripts.iter().map(|s| if let Subscript::Index(index) = s { Some(index.clone()) } else { None }).collect()
+}
+
+/// Which bounds are open, and the bounds in pairs. Among slices, a plain index is the end of a slice from 1.
+fn bounds(subscripts: Vec<Subscript>) -> (TypedExpr, Vec<TypedExpr>) {
+    let number = |value| literal(&Datum::Int4(value), Scalar::Int4.into());
+    let (mut open, mut all) = (String::new(), Vec::new());
+    for subscript in subscripts {
+        let pair = match subscript {
+            Subscript::Index(index) => [Some(number(1)), Some(index)],
+            Subscript::Slice(low, high) => [low, high],
+        };
+        for bound in pair {
+            open.push(if bound.is_none() { 'o' } else { '-' });
+            all.push(bound.unwrap_or_else(|| number(0)));
+        }
+    }
+    (literal(&Datum::Text(open), Scalar::Text.into()), all)
+}
+
+/// The types and expressions of a call: first these, then the numbers as integers.
+fn with_numbers(cx: &ExprContext<'_>, first: Vec<TypedExpr>, numbers: Vec<TypedExpr>) -> Result<(Vec<SqlType>, Vec<Expr>)> {
+    let mut all = first;
+    for number in numbers {
+        let number = coerce(cx, number, Scalar::Int4.into(), CastContext::Assignment).map_err(|error| match error {
+            FunctionError::CannotCast { .. } => {
+                FunctionError::TypeMismatch { message: "array subscript must have type integer".into(), hint: None }
+            }
+            other => other,
+        })?;
+        all.push(number);
+    }
+    Ok((all.iter().map(|e| e.ty.without_typmod()).collect(), all.into_iter().map(|e| e.expr).collect()))
+}
+
+fn numbers(args: &Args<'_>, from: usize) -> Result<Vec<i32>, ValueError> {
+    (from..args.len()).map(|at| args.int4(at)).collect()
 }
 
 fn element(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let at = usize::try_from(args.int4(1)?).ok().and_then(|n| n.checked_sub(1));
-    Ok(at.and_then(|at| args.array(0).ok()?.get(at).cloned()).unwrap_or(Datum::Null))
+    let array = args.array(0)?;
+    Ok(array.place(&numbers(args, 1)?).map_or(Datum::Null, |place| array[place].clone()))
+}
+
+/// The bounds behind the text that tells which are open.
+fn bounds_of(args: &Args<'_>, text: usize) -> Result<Vec<array::Bounds>, ValueError> {
+    let mut bounds = args.text(text)?.chars().zip(numbers(args, text + 1)?).map(|(open, bound)| (open != 'o').then_some(bound));
+    let mut out = Vec::new();
+    while let (Some(low), Some(high)) = (bounds.next(), bounds.next()) {
+        out.push((low, high));
+    }
+    Ok(out)
 }
 
 fn slice(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let elements = args.array(0)?;
-    let low = usize::try_from(args.int4(1)?.max(1)).unwrap_or(1);
-    let high = usize::try_from(args.int4(2)?.max(0)).unwrap_or(0).min(elements.len());
-    Ok(Datum::Array(elements.get(low - 1..high).unwrap_or_default().to_vec()))
+    Ok(Datum::Array(array::slice(args.array(0)?, &bounds_of(args, 1)?)))
+}
+
+/// An array that is NULL is empty before an assignment.
+fn assigned<'a>(args: &Args<'a>, from: usize) -> Result<Cow<'a, Array>, ValueError> {
+    if (from..args.len()).any(|at| args.is_null(at)) {
+        return fail(common::sqlstate::SqlState::NULL_VALUE_NOT_ALLOWED, "array subscript in assignment must not be null");
+    }
+    if args.is_null(0) { Ok(Cow::Owned(Array::default())) } else { args.array(0).map(Cow::Borrowed) }
+}
+
+fn assign_element(args: &Args<'_>) -> Result<Datum, ValueError> {
+    let array = assigned(args, 2)?;
+    array::assign_element(&array, &numbers(args, 2)?, args.value(1).clone()).map(Datum::Array)
+}
+
+fn assign_slice(args: &Args<'_>) -> Result<Datum, ValueError> {
+    let array = assigned(args, 3)?;
+    if args.is_null(1) {
+        return Ok(args.value(0).clone());
+    }
+    array::assign_slice(&array, &bounds_of(args, 2)?, args.array(1)?).map(Datum::Array)
 }
 
 /// `left op ANY (array)`, or `ALL`.
@@ -200,7 +302,7 @@ fn quantified(args: &Args<'_>) -> Result<Datum, ValueError> {
     let deciding = quantifier == "any";
     let element_type = args.ty(0);
     let mut unknown = false;
-    for element in args.array(1)? {
+    for element in args.array(1)?.iter() {
         if element.is_null() {
             unknown = true;
         } else if holds(op, args.value(0), element, element_type)? == deciding {

@@ -104,8 +104,7 @@ pub(crate) fn integer_digits(ty: SqlType) -> Option<u8> {
 /// Whether a relabelling leaves every value as it is.
 fn keeps_values(from: SqlType, to: SqlType) -> bool {
     if to.typmod < 0 {
-        // A numeric array's elements have the form of their type.
-        return to.scalar != Scalar::Numeric || !to.is_array;
+        return true;
     }
     if from.scalar == Scalar::Varchar && to.scalar == Scalar::Varchar {
         return matches!((from.char_length(), to.char_length()), (Some(from), Some(to)) if from <= to);

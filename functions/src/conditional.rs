@@ -144,7 +144,7 @@ fn extreme(call: &Call<'_>, args: &ScalarFunctionArgs, wanted: Ordering) -> Data
 
 /// The order of two values of a type.
 pub(crate) fn compare(a: &Datum, b: &Datum, ty: SqlType) -> DataFusionResult<Ordering> {
-    if !ty.is_array && matches!(ty.scalar, Scalar::Jsonb | Scalar::Bpchar) {
+    if !ty.is_array && matches!(ty.scalar, Scalar::Jsonb | Scalar::Bpchar | Scalar::Range(_)) {
         let (mut x, mut y) = (Vec::new(), Vec::new());
         write_key(a, ty, &mut x).map_err(raise)?;
         write_key(b, ty, &mut y).map_err(raise)?;

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use common::datum::Datum;
 use common::error::Report;
 use common::types::{Scalar, SqlType};
+use common::user_types::UserTypes;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct SessionSettings {
     pub transaction_micros: i64,
     pub statement_micros: i64,
     pub backend_pid: i32,
+    /// The types that users made; only a coordinator knows them.
+    pub types: Arc<UserTypes>,
 }
 
 impl Default for SessionSettings {
@@ -42,6 +45,7 @@ impl Default for SessionSettings {
             transaction_micros: 0,
             statement_micros: 0,
             backend_pid: 0,
+            types: Arc::default(),
         }
     }
 }
@@ -112,6 +116,7 @@ impl SessionSettings {
             transaction_micros: wire.transaction_micros,
             statement_micros: wire.statement_micros,
             backend_pid: wire.backend_pid,
+            types: Arc::default(),
         })
     }
 }

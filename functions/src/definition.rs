@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::array::Array;
 use common::datum::Datum;
 use common::error::Report;
 use common::interval::Interval;
@@ -37,6 +38,7 @@ pub(crate) enum ArgType {
     AnyCompatible,
     AnyCompatibleArray,
     AnyCompatibleNonArray,
+    AnyEnum,
     /// Anything, each argument for itself.
     Any,
 }
@@ -47,6 +49,7 @@ impl ArgType {
             "any" => Self::Any,
             "anyelement" => Self::AnyElement,
             "anyarray" => Self::AnyArray,
+            "anyenum" => Self::AnyEnum,
             "anynonarray" => Self::AnyNonArray,
             "anycompatible" => Self::AnyCompatible,
             "anycompatiblearray" => Self::AnyCompatibleArray,
@@ -234,7 +237,7 @@ impl<'a> Args<'a> {
         timestamp: Timestamp => i64, v => *v;
         interval: Interval => Interval, v => *v;
         oid: Oid => u32, v => *v;
-        array: Array => &'a [Datum], v => v.as_slice();
+        array: Array => &'a Array, v => v;
     }
 
     fn wrong(&self, index: usize) -> ValueError {

@@ -10,12 +10,13 @@ use common::datum::Datum;
 use common::interval::Interval;
 use common::numeric::Numeric;
 use common::sqlstate::SqlState;
-use common::types::{Scalar, SqlType};
+use common::types::{RangeKind, Scalar, SqlType};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, Float32Array, Float64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, IntervalMonthDayNanoType};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs};
 use types::json_parse::{self, Json};
+use types::range;
 
 use crate::casts::kernel::on_array;
 use crate::context::ExprContext;
@@ -35,6 +36,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         columns("float_key(float4) float4", float_key).hidden(),
         columns("numeric_key(numeric) bytea", numeric_key).hidden(),
         columns("bpchar_key(bpchar) text", bpchar_key).hidden(),
+        row("range_key(numrange) bytea", |a| Ok(Datum::Bytea(range::key(a.bytes(0)?, RangeKind::Num).into()))).hidden(),
         columns_typed("interval_key(interval) numeric", interval_key, |_| DataType::Decimal128(DECIMAL128_DIGITS, 0)).hidden(),
         columns("jsonb_key(jsonb) bytea", |_, args| byte_key(args, Scalar::Jsonb.into())).hidden(),
         columns("array_key(anyarray) bytea", |call, args| {
@@ -86,6 +88,7 @@ pub(crate) fn order_key(expr: TypedExpr) -> Option<TypedExpr> {
             TypedExpr::decimal(key, DecimalForm { precision: DECIMAL128_DIGITS, scale: 0 })
         }
         Scalar::Jsonb => keyed("jsonb_key(jsonb) bytea", expr, Scalar::Bytea),
+        Scalar::Range(RangeKind::Num) => keyed("range_key(numrange) bytea", expr, Scalar::Bytea),
         _ => expr,
     })
 }
@@ -219,16 +222,22 @@ pub(crate) fn write_key(value: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
         Datum::Text(v) if ty.scalar == Scalar::Jsonb => write_json(&json_parse::parse_jsonb(v)?, out),
         Datum::Text(v) if ty.scalar == Scalar::Bpchar => write_bytes(v.trim_end_matches(' ').as_bytes(), out),
         Datum::Text(v) => write_bytes(v.as_bytes(), out),
+        Datum::Bytea(v) if let Scalar::Range(kind) = ty.scalar => write_bytes(&range::key(v, kind), out),
         Datum::Bytea(v) => write_bytes(v, out),
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Interval(v) => out.extend_from_slice(&(v.total_micros().cast_unsigned() ^ (1 << 127)).to_be_bytes()),
         Datum::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Array(elements) => {
-            for element in elements {
+            for element in elements.iter() {
                 out.push(if element.is_null() { 2 } else { 1 });
                 write_key(element, ty.element(), out)?;
             }
             out.push(0);
+            out.push(elements.dimensions().len() as u8);
+            for dimension in elements.dimensions() {
+                out.extend_from_slice(&(dimension.length.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+                out.extend_from_slice(&(dimension.lower.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+            }
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::columns::{array_from, cell};
+use common::columns::{array_from, cell, lists_from};
 use common::datum::Datum;
 use common::error::Report;
 use common::sqlstate::SqlState;
@@ -73,8 +73,15 @@ impl LiftedFunction {
     pub(crate) fn arrow_type(&self, args: &[DataType]) -> DataType {
         match self.definition.body {
             Body::Columns(_, Some(arrow_type)) => arrow_type(args),
+            Body::Row(_) if self.row_of_set().is_some() => self.row_of_set().unwrap_or(self.result).arrow_list(),
             Body::Columns(_, None) | Body::Row(_) | Body::Build(_) | Body::Wait(_) | Body::Ask => self.result.arrow(),
         }
+    }
+
+    /// For a function that answers a set, the type of a row: a set is a list in Arrow.
+    fn row_of_set(&self) -> Option<SqlType> {
+        let name = self.definition.name.strip_prefix(crate::set_returning::PREFIX)?;
+        Some(crate::set_returning::row_type(name, self.result))
     }
 
     pub(crate) fn arg_types(&self) -> &[SqlType] {
@@ -115,7 +122,7 @@ impl LiftedFunction {
         }
         let never = self.definition.strict && args.args.iter().any(|a| matches!(a, ColumnarValue::Scalar(s) if s.is_null()));
         if never {
-            let nulls = new_null_array(args.return_field.data_type(), rows);
+            let nulls = new_null_array(&self.arrow_type(&[]), rows);
             return self.answer(nulls, constant);
         }
         let mut results = Vec::with_capacity(rows);
@@ -131,7 +138,10 @@ impl LiftedFunction {
             }
             results.push(body(&Args { values: &values, call }).map_err(raise)?);
         }
-        let array = array_from(self.result, &results).map_err(raise_row)?;
+        let array: Arc<dyn Array> = match self.row_of_set() {
+            Some(row) => Arc::new(lists_from(row, &results).map_err(raise_row)?),
+            None => array_from(self.result, &results).map_err(raise_row)?,
+        };
         self.answer(array, constant)
     }
 

@@ -35,6 +35,18 @@ const PAIRS: &[&[&str]] = &[
     &["oid"],
     &["jsonb"],
     &["anyarray"],
+    &["anyenum"],
+    &["timetz"],
+    &["inet"],
+    &["macaddr"],
+    &["bit"],
+    &["varbit"],
+    &["int4range"],
+    &["int8range"],
+    &["numrange"],
+    &["tsrange"],
+    &["tstzrange"],
+    &["daterange"],
 ];
 
 pub(crate) fn definitions() -> Vec<Definition> {

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use common::types::{SCALARS, SqlType};
+use common::enums::EnumType;
+use common::types::{SCALARS, Scalar, SqlType};
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
 
 use crate::definition::{ArgType, Definition};
@@ -82,7 +83,10 @@ pub(crate) fn write_types(types: &[SqlType]) -> String {
 /// A type as unique names spell it: `numeric:655366`, `int4[]`.
 pub(crate) fn write_type(ty: SqlType) -> String {
     let array = if ty.is_array { "[]" } else { "" };
-    let name = ty.scalar.internal_name();
+    let name = match ty.scalar {
+        Scalar::Enum(ty) => format!("enum~{:x}", ty.fingerprint()),
+        scalar => scalar.internal_name().to_owned(),
+    };
     if ty.typmod < 0 { format!("{name}{array}") } else { format!("{name}{array}:{}", ty.typmod) }
 }
 
@@ -93,7 +97,10 @@ pub(crate) fn read_type(text: &str) -> Option<SqlType> {
         None => (text, -1),
     };
     let (base, is_array) = name.strip_suffix("[]").map_or((name, false), |base| (base, true));
-    let scalar = SCALARS.iter().find(|row| row.3 == base)?.0;
+    let scalar = match base.strip_prefix("enum~") {
+        Some(fingerprint) => Scalar::Enum(EnumType::by_fingerprint(u64::from_str_radix(fingerprint, 16).ok()?)?),
+        None => SCALARS.iter().find(|row| row.3 == base)?.0,
+    };
     Some(SqlType { scalar, is_array, typmod })
 }
 

@@ -64,8 +64,7 @@ fn spread(definition: &'static Definition, count: usize) -> Option<Candidate> {
     let mut args = definition.args.clone();
     if definition.variadic {
         let last = *args.last()?;
-        let least = if last == ArgType::Any { args.len() - 1 } else { args.len() };
-        if count < least {
+        if count < args.len() {
             return None;
         }
         args.resize(count, last);
@@ -77,6 +76,7 @@ fn fits(args: &[ArgType], inputs: &[SqlType]) -> bool {
     args.iter().zip(inputs).all(|(arg, input)| match arg {
         ArgType::Exact(ty) => casts_implicitly(*input, *ty),
         ArgType::AnyArray | ArgType::AnyCompatibleArray => input.is_array || is_open(*input),
+        ArgType::AnyEnum => matches!(input.scalar, Scalar::Enum(_)) && !input.is_array || is_open(*input),
         ArgType::AnyNonArray | ArgType::AnyCompatibleNonArray => !input.is_array,
         ArgType::AnyElement | ArgType::AnyCompatible | ArgType::Any => true,
     }) && element_of(args, inputs).is_ok()
@@ -176,7 +176,7 @@ fn element_of(args: &[ArgType], inputs: &[SqlType]) -> Result<Option<SqlType>, (
     for (arg, input) in args.iter().zip(inputs).filter(|(_, input)| !is_open(**input)) {
         let input = input.without_typmod();
         match arg {
-            ArgType::AnyElement | ArgType::AnyNonArray => agree(&mut element, input)?,
+            ArgType::AnyElement | ArgType::AnyNonArray | ArgType::AnyEnum => agree(&mut element, input)?,
             ArgType::AnyArray => agree(&mut element, input.element())?,
             ArgType::AnyCompatible | ArgType::AnyCompatibleNonArray => widen(&mut compatible, input)?,
             ArgType::AnyCompatibleArray => widen(&mut compatible, input.element())?,
@@ -254,8 +254,5 @@ pub(crate) fn type_list(args: &[TypedExpr]) -> String {
 
 /// A type as error messages name it.
 pub(crate) fn type_word(ty: SqlType) -> String {
-    if ty.scalar == Scalar::Bpchar {
-        return if ty.is_array { "character[]".to_owned() } else { "character".to_owned() };
-    }
-    ty.without_typmod().display_name()
+    ty.plain_name()
 }

@@ -4,12 +4,13 @@ use common::types::{Scalar, SqlType};
 use datafusion::logical_expr::Expr;
 
 pub use crate::aggregates::{AggregateCall, SortKey, aggregate, is_aggregate};
-pub use crate::arrays::{any_all, array_constructor, in_list, slice_of, subscript};
+pub use crate::arrays::{Subscript, any_all, array_constructor, assign_subscript, in_list, subscript};
 pub use crate::casts::paths::is_registered;
 pub use crate::casts::values::object_text;
 pub use crate::casts::{assignment_cast, cast};
 pub use crate::common_types::{common_type, to_boolean, unify};
 pub use crate::keys::{group_key_expr, sort_key_expr};
+pub use crate::library::domains::{domain_check, domain_not_null};
 pub use crate::library::json_building::row_value;
 pub use crate::library::sets::{defined_record_set, is_defined_record_set};
 pub use crate::literals::{constant, literal, parameter, scalar_value, settle_unknown, unknown_literal};

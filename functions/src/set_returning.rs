@@ -14,7 +14,7 @@ use types::datetime;
 use types::error::ValueError;
 
 use crate::context::ExprContext;
-use crate::definition::{Args, Call, Definition, columns, fail, row};
+use crate::definition::{Args, Call, Definition, columns_typed, fail, row};
 use crate::error::{FunctionError, Result, internal};
 use crate::registry;
 use crate::resolution::{Selection, apply, select, type_list};
@@ -47,8 +47,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("set_of_generate_series(int8,int8,int8) int8[]", |a| integers(a, a.int8(0)?, a.int8(1)?, a.int8(2)?)),
         row("set_of_generate_series(timestamp,timestamp,interval) timestamp[]", timestamps),
         row("set_of_generate_series(timestamptz,timestamptz,interval) timestamptz[]", timestamps).stable(),
-        row("set_of_unnest(anyarray) anyarray", |a| Ok(a.value(0).clone())),
-        columns("numbers_of(variadic any) int8[]", numbers_of).nullable().hidden(),
+        row("set_of_unnest(anyarray) anyarray", |a| Ok(Datum::Array(a.array(0)?.iter().cloned().collect()))),
+        columns_typed("numbers_of(variadic any) int8[]", numbers_of, |_| SqlType::from(Scalar::Int8).arrow_list()).nullable().hidden(),
     ]
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn series(mut next: impl FnMut() -> Result<Option<Datum>, ValueError>
         }
         out.push(value);
     }
-    Ok(Datum::Array(out))
+    Ok(Datum::Array(out.into()))
 }
 
 fn integers(args: &Args<'_>, start: i64, stop: i64, step: i64) -> Result<Datum, ValueError> {
@@ -125,7 +125,7 @@ pub fn set_returning(cx: &ExprContext<'_>, name: &str, args: Vec<TypedExpr>) -> 
     match select(named(name), &types) {
         Selection::Found(candidate) => {
             let expr = apply(cx, &candidate, args, name)?;
-            let ty = if rows_are_arrays(name) { expr.ty } else { expr.ty.element() };
+            let ty = row_type(name, expr.ty);
             Ok(SetReturning { expr, columns: vec![(column_name(name).to_owned(), ty)], of_records: false })
         }
         Selection::Nothing => Err(FunctionError::UndefinedFunction(shown)),
@@ -163,9 +163,10 @@ fn numbers_of(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<Colum
     Ok(ColumnarValue::Array(Arc::new(builder.finish())))
 }
 
-/// Whether each row is an array: the expression's SQL type is then the row's, as no type is an array of arrays.
-fn rows_are_arrays(name: &str) -> bool {
-    name == "regexp_matches"
+/// The type of a row of a set whose function's result is `result`. Where the rows are arrays, that is `result` itself, as no type is an array
+/// of arrays.
+pub(crate) fn row_type(name: &str, result: SqlType) -> SqlType {
+    if name == "regexp_matches" { result } else { result.element() }
 }
 
 /// The name of the only column, where it is not the function's.

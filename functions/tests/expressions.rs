@@ -8,9 +8,10 @@ mod reader;
 
 use std::sync::Arc;
 
-use common::columns::cell;
+use common::columns::{array_from, cell};
+use common::datum::Datum;
 use common::types::SqlType;
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use datafusion::config::ConfigOptions;
@@ -75,6 +76,7 @@ fn evaluate(text: &str) -> String {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
         let array = physical.evaluate(&batch)?.into_array(1)?;
+        let array = set_as_array(array, bound.ty);
         assert_eq!(*array.data_type(), bound.arrow(), "Arrow type of {text}");
         Ok(array)
     };
@@ -86,6 +88,14 @@ fn evaluate(text: &str) -> String {
         }
         Err(error) => message(&error),
     }
+}
+
+/// A set, which is a list in Arrow, as the array of its rows.
+fn set_as_array(array: ArrayRef, ty: SqlType) -> ArrayRef {
+    let Some(list) = array.as_list_opt::<i32>().filter(|_| ty.is_array) else { return array };
+    let rows = list.value(0);
+    let values = (0..rows.len()).map(|row| cell(&rows, row, ty.element()).unwrap()).collect();
+    array_from(ty, [&if list.is_null(0) { Datum::Null } else { Datum::Array(values) }]).unwrap()
 }
 
 fn type_name(ty: SqlType) -> String {

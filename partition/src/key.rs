@@ -11,22 +11,23 @@
 //! | type | value bytes |
 //! | --- | --- |
 //! | bool | 1 byte |
-//! | integers, date, time, timestamps | big endian, sign bit flipped |
+//! | integers, enums (as bigint), date, time, timestamps | big endian, sign bit flipped |
 //! | oid, reg* | big endian |
 //! | floats | IEEE bits made monotonic; -0 as 0, every NaN as one above infinity |
 //! | numeric | the sortable form without its display scale |
-//! | text family | the bytes and a 0 (text holds no 0); char(n) without trailing blanks |
-//! | bytea | 0 escaped as 0 255, ended by 0 0 |
+//! | text family, bit strings | the bytes and a 0 (text holds no 0); char(n) without trailing blanks |
+//! | bytea, and what travels as bytes | 0 escaped as 0 255, ended by 0 0 |
 //! | uuid | 16 bytes |
 //! | interval | its length in microseconds, 16 bytes |
-//! | arrays | each element as a column, ended by 0 |
+//! | arrays | each element as a column, ended by 0; then the number of dimensions and, for each, length and lower bound |
 //!
 //! The value bytes (not the marker) of a descending column are inverted.
 
+use common::array::{Array, Dimension};
 use common::datum::Datum;
 use common::interval::Interval;
 use common::numeric::Numeric;
-use common::types::{Scalar, SqlType};
+use common::types::{RangeKind, Scalar, SqlType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{KEY_BYTES_MAX, KeyError};
@@ -57,7 +58,17 @@ impl KeyColumn {
 
     /// Whether values of this type have an order that keys keep.
     pub fn is_ordered(self) -> bool {
-        !matches!(self.ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Jsonpath | Scalar::Record | Scalar::Void | Scalar::Unknown)
+        // The bytes of a numrange have display scales in them.
+        !matches!(
+            self.ty.scalar,
+            Scalar::Range(RangeKind::Num)
+                | Scalar::Json
+                | Scalar::Jsonb
+                | Scalar::Jsonpath
+                | Scalar::Record
+                | Scalar::Void
+                | Scalar::Unknown
+        )
     }
 
     /// Appends one value, marker included.
@@ -144,12 +155,17 @@ impl KeySchema {
 }
 
 fn encode_value(ty: SqlType, value: &Datum, out: &mut Vec<u8>) -> Result<(), KeyError> {
-    if let (true, Datum::Array(elements)) = (ty.is_array, value) {
+    if let (true, Datum::Array(array)) = (ty.is_array, value) {
         let element = KeyColumn::ascending(ty.element());
-        for value in elements {
+        for value in array.iter() {
             element.encode(value, out)?;
         }
         out.push(0);
+        out.push(array.dimensions().len() as u8);
+        for dimension in array.dimensions() {
+            out.extend_from_slice(&(dimension.length.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+            out.extend_from_slice(&(dimension.lower.cast_unsigned() ^ (1 << 31)).to_be_bytes());
+        }
         return Ok(());
     }
     match value {
@@ -215,7 +231,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         Scalar::Int2 => (Datum::Int2((u16::from_be_bytes(fixed(bytes)?) ^ (1 << 15)).cast_signed()), 2),
         Scalar::Int4 => (Datum::Int4(int4(bytes)?), 4),
         Scalar::Date => (Datum::Date(int4(bytes)?), 4),
-        Scalar::Int8 => (Datum::Int8(int8(bytes)?), 8),
+        Scalar::Int8 | Scalar::Enum(_) => (Datum::Int8(int8(bytes)?), 8),
         Scalar::Time => (Datum::Time(int8(bytes)?), 8),
         Scalar::Timestamp | Scalar::Timestamptz => (Datum::Timestamp(int8(bytes)?), 8),
         Scalar::Float4 => {
@@ -227,7 +243,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
             (Datum::Float8(f64::from_bits(if bits >> 63 == 1 { bits ^ (1 << 63) } else { !bits })), 8)
         }
         Scalar::Numeric => decode_numeric(bytes)?,
-        Scalar::Bytea => decode_bytea(bytes)?,
+        Scalar::Bytea | Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => decode_bytea(bytes)?,
         Scalar::Uuid => (Datum::Uuid(fixed(bytes)?), 16),
         Scalar::Interval => {
             let micros = (u128::from_be_bytes(fixed(bytes)?) ^ (1 << 127)).cast_signed();
@@ -236,7 +252,7 @@ fn decode_value(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         Scalar::Oid | Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => {
             (Datum::Oid(u32::from_be_bytes(fixed(bytes)?)), 4)
         }
-        Scalar::Char | Scalar::Name | Scalar::Text | Scalar::Bpchar | Scalar::Varchar => {
+        Scalar::Char | Scalar::Name | Scalar::Text | Scalar::Bpchar | Scalar::Varchar | Scalar::Bit | Scalar::Varbit => {
             let end = bytes.iter().position(|&b| b == 0)?;
             (Datum::Text(std::str::from_utf8(&bytes[..end]).ok()?.to_owned()), end + 1)
         }
@@ -252,7 +268,15 @@ fn decode_array(ty: SqlType, bytes: &[u8]) -> Option<(Datum, usize)> {
         values.push(value);
         at += used;
     }
-    Some((Datum::Array(values), at + 1))
+    let count = usize::from(*bytes.get(at + 1)?);
+    at += 2;
+    let mut numbers =
+        bytes.get(at..at + 8 * count)?.chunks_exact(4).map(|b| (u32::from_be_bytes([b[0], b[1], b[2], b[3]]) ^ (1 << 31)).cast_signed());
+    let mut dimensions = Vec::with_capacity(count);
+    while let (Some(length), Some(lower)) = (numbers.next(), numbers.next()) {
+        dimensions.push(Dimension { length, lower });
+    }
+    Some((Datum::Array(Array::new(dimensions, values)?), at + 8 * count))
 }
 
 fn decode_bytea(bytes: &[u8]) -> Option<(Datum, usize)> {

@@ -10,6 +10,7 @@
 //! | `from_clause` | FROM items and joins |
 //! | `sets` | set-returning functions, in FROM and in the select list |
 //! | `expression`, `operators`, `literal`, `call`, `subquery` | expressions |
+//! | `domain` | casts to domains |
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `returning` | INSERT; UPDATE and DELETE; RETURNING |
 //! | `row_locks` | SELECT … FOR UPDATE |
@@ -20,6 +21,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::logical_expr::Expr;
 use functions::context::{ExprContext, ParameterTypes, SessionSettings};
@@ -35,6 +37,7 @@ use crate::schema::{CatalogView, RelationInfo, ViewInfo};
 mod call;
 mod change;
 mod ctes;
+mod domain;
 mod environment;
 mod expression;
 mod from_clause;
@@ -99,6 +102,29 @@ pub fn bind(
 
 /// Binds one expression over named columns, which become `t.<i>`, and casts it to `ty` as an assignment does: defaults, checks, partition bounds.
 pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, settings: &SessionSettings) -> Result<TypedExpr> {
+    bind_alone(text, columns, settings, "this expression", |binder, bound| {
+        Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+    })
+}
+
+/// Binds the condition of a CHECK constraint.
+pub fn bind_check(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
+    let bound = bind_alone(text, columns, settings, "check constraints", |binder, bound| {
+        if has_subquery(&bound.expr) {
+            return Err(BindError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use subquery in check constraint"));
+        }
+        Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
+    })?;
+    Ok(bound)
+}
+
+fn bind_alone(
+    text: &str,
+    columns: &[(String, SqlType)],
+    settings: &SessionSettings,
+    clause: &'static str,
+    finish: impl FnOnce(&Binder<'_>, TypedExpr) -> Result<TypedExpr>,
+) -> Result<TypedExpr> {
     let tree = parse::parse_expression(text)?;
     let parameters = ParameterTypes::default();
     let binder = Binder {
@@ -111,8 +137,26 @@ pub fn bind_expression(text: &str, columns: &[(String, SqlType)], ty: SqlType, s
         views: RefCell::default(),
     };
     let scope = Scope::of_row("t", columns);
-    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "this expression"))?;
-    Ok(resolve::assignment_cast(&binder.cx(), bound, ty, "?column?")?)
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, clause))?;
+    finish(&binder, bound)
+}
+
+/// Binds a CHECK condition over named columns, which become `t.<i>`.
+pub fn bind_condition(text: &str, columns: &[(String, SqlType)], settings: &SessionSettings) -> Result<TypedExpr> {
+    let tree = parse::parse_expression(text)?;
+    let parameters = ParameterTypes::default();
+    let binder = Binder {
+        view: &crate::schema::NoCatalog,
+        settings,
+        parameters: &parameters,
+        source: text,
+        next_id: Cell::new(0),
+        views: RefCell::default(),
+        locking: RefCell::default(),
+    };
+    let scope = Scope::of_row("t", columns);
+    let bound = binder.expression(&tree, &Environment::new(&scope, None, None, "check constraints"))?;
+    Ok(resolve::to_boolean(&binder.cx(), bound, "CHECK")?)
 }
 
 /// The relation that a name stands for: COPY names one without a query around it.
@@ -186,7 +230,7 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
             "costs" | "settings" | "buffers" | "wal" | "timing" | "summary" => {}
             other => {
                 let message = format!("unrecognized EXPLAIN option \"{other}\"");
-                return Err(BindError::new(common::sqlstate::SqlState::SYNTAX_ERROR, message));
+                return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`parse`]: text to `sqlparser`'s syntax trees, with PostgreSQL's syntax errors. [`partition_clause`]: what Partita adds to the syntax. [`copy_syntax`]: COPY.
 //!   [`object_syntax`]: statements about schema objects.
+//!   [`table_syntax`]: forms of CREATE TABLE.
 //! - [`schema`]: what the binder asks of a catalog ([`schema::CatalogView`]).
 //! - [`bound`]: what comes out ([`bound::BoundStatement`]).
 //! - [`bind`]: one file for each part of a statement: from, select list, expressions, aggregates, windows, subqueries, set operations, DML.
@@ -13,6 +14,7 @@ pub mod bind;
 pub mod bound;
 pub mod copy_syntax;
 mod dialect;
+pub mod domain_syntax;
 pub mod error;
 pub mod literals;
 pub mod object_syntax;
@@ -20,7 +22,9 @@ pub mod parse;
 pub mod partition_clause;
 mod row_lock_syntax;
 pub mod schema;
+mod subscript_targets;
+pub mod table_syntax;
 mod transaction_syntax;
 
 pub use bind::row_locks::LockedRows;
-pub use bind::{bind, bind_expression, find_relation, ident_name};
+pub use bind::{bind, bind_check, bind_condition, bind_expression, find_relation, ident_name};

@@ -15,9 +15,12 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 
 use crate::copy_syntax;
 use crate::dialect::PartitaDialect;
+use crate::domain_syntax;
 use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
 use crate::row_lock_syntax;
+use crate::subscript_targets;
+use crate::table_syntax;
 use crate::transaction_syntax;
 
 /// How deep expressions and queries may nest.
@@ -142,15 +145,18 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
     }
     copy_syntax::normalise(&mut tokens);
     row_lock_syntax::normalise(&mut tokens);
+    subscript_targets::normalise(&mut tokens);
+    domain_syntax::normalise(&mut tokens);
     table_commands(&mut tokens);
     object_syntax::overriding(&mut tokens);
+    table_syntax::normalise(&mut tokens);
     if object_syntax::begins(&tokens) {
         return Ok(parsed(Syntax::Object(Arc::new(parse_object(tokens, source)?)), None));
     }
     let clause = partition_clause::take(&mut tokens, source)?;
     let dialect = PartitaDialect::default();
     let mut parser = Parser::new(&dialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens);
-    let statement = parser.parse_statement().map_err(|e| syntax_error(e, source))?;
+    let statement = table_syntax::into_table(parser.parse_statement().map_err(|e| syntax_error(e, source))?);
     refuse_reserved_names(&statement, source)?;
     let next = parser.peek_token();
     if next.token != Token::EOF {

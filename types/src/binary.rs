@@ -3,21 +3,26 @@
 //! All numbers are big-endian; dates and timestamps count from 2000-01-01; a numeric is digits of base 10000.
 
 use bytes::Bytes;
+use common::array::{Array, DIMENSIONS_MAX, Dimension, element_count};
 use common::datum::Datum;
 use common::ids::Oid;
 use common::interval::Interval;
 use common::numeric::Numeric;
-use common::row::{Field, RowReader};
+use common::row::{ArrayReader, Field, stored_element};
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 
+use crate::byte_forms;
 use crate::calendar::{
     DATE_INFINITY, DATE_NEGATIVE_INFINITY, DAY, DAYS_TO_2000, INFINITY, MICROS_TO_2000, NEGATIVE_INFINITY, is_date, is_timestamp,
 };
-use crate::decimal;
 use crate::error::ValueError;
 use crate::json_parse;
+use crate::network::Inet;
+use crate::text_output::write_label;
+use crate::timetz::TimeTz;
 use crate::typmod::apply_typmod;
+use crate::{array, bits, decimal, range, range_text, text_input};
 
 /// Before the text of a jsonb.
 const JSONB_VERSION: u8 = 1;
@@ -34,11 +39,13 @@ pub fn write(value: &Datum, ty: SqlType, out: &mut Vec<u8>) {
         Datum::Bool(v) => out.push(u8::from(*v)),
         Datum::Int2(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Int4(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Datum::Int8(v) if let Scalar::Enum(_) = ty.scalar => write_label(*v, ty, out),
         Datum::Int8(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Float4(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Numeric(v) => write_numeric(v, out),
         Datum::Text(v) => write_text(v, ty, out),
+        Datum::Bytea(v) if byte_forms::write_binary(v, ty, out) => {}
         Datum::Bytea(v) => out.extend_from_slice(v),
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Date(v) => write_date(*v, out),
@@ -47,8 +54,8 @@ pub fn write(value: &Datum, ty: SqlType, out: &mut Vec<u8>) {
         Datum::Interval(v) => write_interval(*v, out),
         Datum::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
         Datum::Array(elements) => {
-            let head = begin_array(ty.element(), out);
-            for element in elements {
+            let head = begin_array(ty.element(), elements.dimensions(), out);
+            for element in elements.iter() {
                 if element.is_null() {
                     put_null(head, out);
                 } else {
@@ -57,7 +64,6 @@ pub fn write(value: &Datum, ty: SqlType, out: &mut Vec<u8>) {
                     end_element(start, out);
                 }
             }
-            end_array(head, elements.len(), out);
         }
     }
 }
@@ -69,6 +75,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
         Field::Bool(v) => out.push(u8::from(*v)),
         Field::Int2(v) => out.extend_from_slice(&v.to_be_bytes()),
         Field::Int4(v) => out.extend_from_slice(&v.to_be_bytes()),
+        Field::Int8(v) if let Scalar::Enum(_) = ty.scalar => write_label(*v, ty, out),
         Field::Int8(v) => out.extend_from_slice(&v.to_be_bytes()),
         Field::Float4(v) => out.extend_from_slice(&v.to_be_bytes()),
         Field::Float8(v) => out.extend_from_slice(&v.to_be_bytes()),
@@ -82,6 +89,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
             }
         }
         Field::Text(v) => write_text(v, ty, out),
+        Field::Bytea(v) if byte_forms::write_binary(v, ty, out) => {}
         Field::Bytea(v) => out.extend_from_slice(v),
         Field::Uuid(v) => out.extend_from_slice(*v),
         Field::Date(v) => write_date(*v, out),
@@ -90,20 +98,18 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
         Field::Interval(v) => write_interval(*v, out),
         Field::Oid(v) => out.extend_from_slice(&v.to_be_bytes()),
         Field::Array(row) => {
-            let Ok(mut reader) = RowReader::new(row) else { return };
-            let head = begin_array(ty.element(), out);
-            let mut count = 0;
-            while let Ok(Some(element)) = reader.next_field(ty.element()) {
-                count += 1;
+            let Ok(mut reader) = ArrayReader::new(row) else { return };
+            let head = begin_array(ty.element(), &reader.dimensions, out);
+            let stored = stored_element(ty);
+            while let Ok(Some(element)) = reader.elements.next_field(stored) {
                 if element == Field::Null {
                     put_null(head, out);
                 } else {
                     let start = begin_element(out);
-                    write_field(&element, ty.element(), out);
+                    write_field(&element, stored, out);
                     end_element(start, out);
                 }
             }
-            end_array(head, count, out);
         }
     }
 }
@@ -111,6 +117,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, out: &mut Vec<u8>) {
 fn write_text(text: &str, ty: SqlType, out: &mut Vec<u8>) {
     match ty.scalar {
         // Both begin with a version, which is 1.
+        Scalar::Bit | Scalar::Varbit => return bits::write_binary(text, out),
         Scalar::Jsonb | Scalar::Jsonpath => out.push(JSONB_VERSION),
         // The one-byte type is one byte here even when it is none in text.
         Scalar::Char => match text.as_bytes() {
@@ -167,14 +174,16 @@ fn write_numeric(value: &Numeric, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the header of an array of one dimension; answers where it is.
-fn begin_array(element: SqlType, out: &mut Vec<u8>) -> usize {
+/// Appends the header of an array; answers where it is.
+fn begin_array(element: SqlType, dimensions: &[Dimension], out: &mut Vec<u8>) -> usize {
     let head = out.len();
-    out.extend_from_slice(&1_i32.to_be_bytes());
+    out.extend_from_slice(&[0, 0, 0, dimensions.len() as u8]);
     out.extend_from_slice(&0_i32.to_be_bytes());
     out.extend_from_slice(&element.oid().0.to_be_bytes());
-    out.extend_from_slice(&0_i32.to_be_bytes());
-    out.extend_from_slice(&1_i32.to_be_bytes());
+    for dimension in dimensions {
+        out.extend_from_slice(&dimension.length.to_be_bytes());
+        out.extend_from_slice(&dimension.lower.to_be_bytes());
+    }
     head
 }
 
@@ -191,17 +200,6 @@ fn begin_element(out: &mut Vec<u8>) -> usize {
 fn end_element(start: usize, out: &mut [u8]) {
     let length = i32::try_from(out.len() - start).unwrap_or(i32::MAX);
     out[start - 4..start].copy_from_slice(&length.to_be_bytes());
-}
-
-fn end_array(head: usize, count: usize, out: &mut Vec<u8>) {
-    if count == 0 {
-        // An empty array has no dimension.
-        out[head + 3] = 0;
-        out.truncate(head + 12);
-        return;
-    }
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    out[head + 12..head + 16].copy_from_slice(&count.to_be_bytes());
 }
 
 /// 22P03.
@@ -311,8 +309,14 @@ fn read_scalar(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> 
             }
             Datum::Text(crate::jsonpath::Path::parse(read_text(input.all())?)?.to_string())
         }
-        Scalar::Name => Datum::Text(crate::text_input::truncate_name(read_text(input.all())?).to_owned()),
+        Scalar::Name => Datum::Text(text_input::truncate_name(read_text(input.all())?).to_owned()),
         Scalar::Text | Scalar::Varchar | Scalar::Bpchar | Scalar::Unknown => Datum::Text(read_text(input.all())?.to_owned()),
+        Scalar::Timetz => Datum::Bytea(TimeTz::from_binary(input.i64()?, input.i32()?)?.to_bytes().to_vec().into()),
+        Scalar::Inet | Scalar::Cidr => Datum::Bytea(Inet::read_binary(input.all(), ty.scalar == Scalar::Cidr)?.to_bytes().into()),
+        Scalar::Macaddr => Datum::Bytea(input.take::<6>()?.to_vec().into()),
+        Scalar::Range(kind) => Datum::Bytea(range::to_bytes(&range_text::read_binary(input.all(), kind)?).into()),
+        Scalar::Bit | Scalar::Varbit => Datum::Text(bits::read_binary(input.all())?),
+        Scalar::Enum(ty) => text_input::parse_enum(read_text(input.all())?, ty)?,
         Scalar::Void => Datum::Null,
         Scalar::Record => {
             return Err(ValueError::new(SqlState::FEATURE_NOT_SUPPORTED, "input of anonymous composite types is not implemented"));
@@ -392,8 +396,9 @@ fn read_array(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> {
     let dimensions = input.i32()?;
     let flags = input.i32()?;
     let element = u32::from_be_bytes(input.take()?);
-    if !(0..=6).contains(&dimensions) {
-        return Err(incorrect(&format!("invalid number of dimensions: {dimensions}")));
+    let dimension_count = usize::try_from(dimensions).map_err(|_| incorrect(&format!("invalid number of dimensions: {dimensions}")))?;
+    if dimension_count > DIMENSIONS_MAX {
+        return Err(array::too_many_dimensions(dimension_count));
     }
     if flags != 0 && flags != 1 {
         return Err(incorrect("invalid array flags"));
@@ -404,14 +409,14 @@ fn read_array(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> {
             format!("binary data has array element type {element} instead of expected {}", ty.element().oid().0),
         ));
     }
-    match dimensions {
-        0 => return Ok(Datum::Array(Vec::new())),
-        1 => {}
-        _ => return Err(ValueError::new(SqlState::FEATURE_NOT_SUPPORTED, "multidimensional arrays are not supported")),
+    let mut shape = Vec::with_capacity(dimension_count);
+    for _ in 0..dimension_count {
+        shape.push(Dimension { length: input.i32()?, lower: input.i32()? });
     }
-    let count = input.i32()?;
-    let _lower_bound = input.i32()?;
-    let count = usize::try_from(count).map_err(|_| incorrect("invalid array size"))?;
+    if shape.iter().any(|d| d.length == 0) {
+        return Ok(Datum::Array(Array::default()));
+    }
+    let count = element_count(&shape).ok_or_else(array::too_large)?;
     let mut out = Vec::with_capacity(count.min(input.rest.len() / 4));
     for _ in 0..count {
         let length = input.i32()?;
@@ -422,5 +427,5 @@ fn read_array(input: &mut Input<'_>, ty: SqlType) -> Result<Datum, ValueError> {
         let length = usize::try_from(length).map_err(|_| insufficient())?;
         out.push(parse(input.slice(length)?, ty.element().without_typmod())?);
     }
-    Ok(Datum::Array(out))
+    array::build(shape, out).map(Datum::Array)
 }

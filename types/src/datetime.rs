@@ -22,6 +22,7 @@ use crate::datetime_tokens::FieldError;
 use crate::error::ValueError;
 use crate::format_settings::{FormatSettings, TimeZone};
 use crate::interval;
+use crate::timetz::TimeTz;
 use crate::zone;
 
 /// 22008.
@@ -369,6 +370,10 @@ pub fn from_epoch(seconds: f64) -> Result<i64, ValueError> {
     })
 }
 
+fn timetz_datum(value: TimeTz) -> Datum {
+    Datum::Bytea(value.to_bytes().to_vec().into())
+}
+
 /// A cast between date, time, timestamp, timestamptz and interval; `None` when there is none.
 pub fn cast(value: &Datum, from: SqlType, to: Scalar, settings: &FormatSettings) -> Option<Result<Datum, ValueError>> {
     let zone = settings.time_zone;
@@ -384,6 +389,11 @@ pub fn cast(value: &Datum, from: SqlType, to: Scalar, settings: &FormatSettings)
             let local = if scalar == Scalar::Timestamptz { timestamptz_to_timestamp(*v, zone) } else { *v };
             Ok(timestamp_to_time(local).map_or(Datum::Null, Datum::Time))
         }
+        (Datum::Time(v), _, Scalar::Timetz) => Ok(timetz_datum(TimeTz::of_time(*v, settings))),
+        (Datum::Timestamp(v), Scalar::Timestamptz, Scalar::Timetz) => {
+            Ok(TimeTz::of_timestamptz(*v, zone).map_or(Datum::Null, timetz_datum))
+        }
+        (Datum::Bytea(v), Scalar::Timetz, Scalar::Time) => Ok(TimeTz::from_bytes(v).map_or(Datum::Null, |v| Datum::Time(v.time))),
         (Datum::Time(v), _, Scalar::Interval) => Ok(Datum::Interval(time_to_interval(*v))),
         (Datum::Interval(v), _, Scalar::Time) => Ok(Datum::Time(interval_to_time(*v))),
         (value, scalar, to) if scalar == to => Ok(value.clone()),

@@ -20,6 +20,7 @@ use crate::decimal;
 use crate::error::ValueError;
 use crate::format_settings::FormatSettings;
 use crate::interval_text::Parts;
+use crate::timetz::TimeTz;
 use crate::zone;
 
 /// A field that `extract` knows.
@@ -106,6 +107,10 @@ pub fn extract(name: &str, value: &Datum, ty: SqlType, settings: &FormatSettings
             of_timestamp(found, *micros, offset)?.map(Some).ok_or_else(|| not_supported(&lower, scalar))
         }
         Datum::Time(micros) => of_time(found, *micros).map(Some).ok_or_else(|| not_supported(&lower, scalar)),
+        Datum::Bytea(bytes) if scalar == Scalar::Timetz => {
+            let value = TimeTz::from_bytes(bytes).ok_or_else(|| not_recognized(&lower, scalar))?;
+            of_timetz(found, value).map(Some).ok_or_else(|| not_supported(&lower, scalar))
+        }
         Datum::Interval(span) => of_interval(found, *span).map(Some).ok_or_else(|| not_supported(&lower, scalar)),
         _ => Err(not_recognized(&lower, scalar)),
     }
@@ -200,6 +205,17 @@ fn of_time(found: Field, micros: i64) -> Option<Numeric> {
         Field::Epoch => Some(decimal_of(i128::from(micros), 6)),
         found => of_clock(found, micros),
     }
+}
+
+fn of_timetz(found: Field, value: TimeTz) -> Option<Numeric> {
+    let offset = i64::from(value.offset);
+    Some(match found {
+        Field::Epoch => decimal_of(i128::from(value.utc()), 6),
+        Field::Timezone => whole(offset),
+        Field::TimezoneHour => whole(offset / 3600),
+        Field::TimezoneMinute => whole(offset / 60 % 60),
+        found => return of_clock(found, value.time),
+    })
 }
 
 fn of_interval(found: Field, span: Interval) -> Option<Numeric> {

@@ -13,6 +13,7 @@ use crate::calendar::{
 use crate::datetime_tokens::{FieldError, Keyword, Look, Token, Unit, fraction_micros, keyword, leading_i32, tokens};
 use crate::error::ValueError;
 use crate::format_settings::{DateOrder, FormatSettings, TimeZone};
+use crate::timetz::TimeTz;
 use crate::zone::{self, ZoneWord};
 use crate::zone_abbreviations::{self, Meaning};
 
@@ -696,6 +697,23 @@ pub fn parse_time(text: &str, settings: &FormatSettings) -> Result<i64, ValueErr
     let mut decoder = Decoder::new(settings, true);
     decoder.run(text).map_err(|error| error.with_text("time", text))?;
     Ok(decoder.time())
+}
+
+/// Reads a time of the day with time zone; without a zone in the text the session's is meant.
+pub fn parse_timetz(text: &str, settings: &FormatSettings) -> Result<TimeTz, ValueError> {
+    let mut decoder = Decoder::new(settings, true);
+    decoder.run(text).map_err(|error| error.with_text("time with time zone", text))?;
+    let time = decoder.time();
+    // The date tells whether it is summer: the text's, or today's.
+    let day = if decoder.has(DATE) { decoder.days() } else { split(zone::to_local(settings.time_zone, settings.transaction_micros)).0 };
+    let local = day * DAY + time;
+    let offset = match decoder.zone {
+        Some(ZoneField::Offset(offset)) => i32::try_from(offset).map_err(|_| out_of_range("time", text))?,
+        Some(ZoneField::Zone(zone)) => zone::offset_at_local(zone, local),
+        Some(ZoneField::Abbreviation(tz, name)) => zone::offset_of_abbreviation(tz, name, local),
+        None => zone::offset_at_local(settings.time_zone, local),
+    };
+    Ok(TimeTz { time, offset })
 }
 
 /// Reads a timestamp without time zone; a zone in the text is ignored.

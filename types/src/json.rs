@@ -12,6 +12,7 @@ pub use crate::json_change::{
 pub use crate::json_compare::{compare, contains, exists, exists_all, exists_any};
 pub use crate::json_parse::{Json, key_order, parse_json, parse_jsonb, to_jsonb, validate, write_string};
 
+use common::array::Dimension;
 use common::datum::Datum;
 use common::types::{Scalar, SqlType};
 
@@ -209,18 +210,13 @@ fn write_datum(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut 
         Datum::Null => out.push_str("null"),
         Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Datum::Array(elements) => {
-            out.push('[');
-            for (i, element) in elements.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_datum(element, ty.element(), settings, out);
-            }
-            out.push(']');
+            write_array(elements.dimensions(), &mut elements.iter(), ty.element(), settings, out);
         }
         // A row travels as its document.
         Datum::Text(text) if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb | Scalar::Record) => out.push_str(text),
-        Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Float4(_) | Datum::Float8(_) | Datum::Numeric(_) => {
+        Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Float4(_) | Datum::Float8(_) | Datum::Numeric(_)
+            if !matches!(ty.scalar, Scalar::Enum(_)) =>
+        {
             let text = text_output::to_text(value, ty, settings);
             // NaN and the infinities are no JSON numbers.
             if text.ends_with(|c: char| c.is_ascii_digit()) { out.push_str(&text) } else { write_string(&text, out) }
@@ -238,6 +234,29 @@ fn write_datum(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut 
         }
         other => write_string(&text_output::to_text(other, ty, settings), out),
     }
+}
+
+fn write_array<'a>(
+    dimensions: &[Dimension],
+    elements: &mut impl Iterator<Item = &'a Datum>,
+    ty: SqlType,
+    settings: &FormatSettings,
+    out: &mut String,
+) {
+    out.push('[');
+    if let Some((outer, inner)) = dimensions.split_first() {
+        for at in 0..outer.length {
+            if at > 0 {
+                out.push(',');
+            }
+            if inner.is_empty() {
+                write_datum(elements.next().unwrap_or(&Datum::Null), ty, settings, out);
+            } else {
+                write_array(inner, elements, ty, settings, out);
+            }
+        }
+    }
+    out.push(']');
 }
 
 /// ISO 8601 wants minutes in an offset: `+02` becomes `+02:00`.

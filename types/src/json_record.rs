@@ -1,5 +1,6 @@
 //! Documents as values of SQL types: what `json_to_record` makes of a member.
 
+use common::array::Array;
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
@@ -19,7 +20,7 @@ pub fn value_of(part: &str, ty: SqlType, settings: &FormatSettings) -> Result<Da
         let elements =
             json::elements(part)?.ok_or_else(|| ValueError::new(SqlState::INVALID_TEXT_REPRESENTATION, "expected JSON array"))?;
         let values = elements.into_iter().map(|element| value_of(element, ty.element(), settings));
-        return values.collect::<Result<_, _>>().map(Datum::Array);
+        return values.collect::<Result<Array, _>>().map(Datum::Array);
     }
     match (ty.scalar, ty.is_array) {
         (Scalar::Json, false) => return Ok(Datum::Text(part.to_owned())),

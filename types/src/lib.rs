@@ -9,8 +9,11 @@
 //! Invariant: pure functions; the time zone database is the only table read. DataFusion is not known here: `functions` lifts these to
 //! columns.
 
+pub mod array;
 mod array_text;
 pub mod binary;
+pub mod bits;
+mod byte_forms;
 pub mod bytes;
 pub mod calendar;
 pub mod character_sets;
@@ -46,8 +49,11 @@ pub mod json_parse;
 pub mod json_record;
 pub mod jsonpath;
 pub mod like;
+pub mod network;
 pub mod overlap;
 pub mod quoting;
+pub mod range;
+pub mod range_text;
 pub mod regexp;
 mod regexp_brackets;
 pub mod regexp_functions;
@@ -58,6 +64,7 @@ pub mod size_text;
 pub mod strings;
 pub mod text_input;
 pub mod text_output;
+pub mod timetz;
 pub mod typmod;
 pub mod zone;
 mod zone_abbreviations;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use common::datum::Datum;
+use common::enums::EnumType;
 use common::numeric::{MAX_DISPLAY_SCALE, Numeric};
 use common::sqlstate::SqlState;
 use common::types::{SCALARS, Scalar, SqlType};
@@ -14,6 +15,7 @@ use crate::interval_text;
 use crate::json_parse;
 use crate::jsonpath::Path;
 use crate::typmod::apply_typmod;
+use crate::{bits, byte_forms};
 
 /// The most digits that a numeric has before the point.
 const NUMERIC_WHOLE_DIGITS_MAX: usize = 131_072;
@@ -61,10 +63,24 @@ fn parse_scalar(text: &str, ty: SqlType, settings: &FormatSettings) -> Result<Da
         Scalar::Regproc | Scalar::Regclass | Scalar::Regtype | Scalar::Regnamespace | Scalar::Regrole => {
             Datum::Oid(parse_reg(text, ty.scalar)?)
         }
+        Scalar::Bit | Scalar::Varbit => Datum::Text(bits::parse(text)?),
+        Scalar::Timetz | Scalar::Inet | Scalar::Cidr | Scalar::Macaddr | Scalar::Range(_) => {
+            byte_forms::parse(text, ty.scalar, settings)?.unwrap_or(Datum::Null)
+        }
+        Scalar::Enum(ty) => parse_enum(text, ty)?,
         Scalar::Void => Datum::Null,
         Scalar::Record => {
             return Err(ValueError::new(SqlState::FEATURE_NOT_SUPPORTED, "input of anonymous composite types is not implemented"));
         }
+    })
+}
+
+/// A label of an enum.
+pub fn parse_enum(text: &str, ty: EnumType) -> Result<Datum, ValueError> {
+    let definition = ty.definition();
+    definition.label_named(text).map(|label| Datum::Int8(label.value)).ok_or_else(|| {
+        let message = format!("invalid input value for enum {}: \"{text}\"", definition.display_name);
+        ValueError::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
     })
 }
 

@@ -1,11 +1,13 @@
 //! The text forms of values, as `SELECT` prints them and as the wire protocol's text format carries them.
 
+use common::array::Dimension;
 use common::datum::Datum;
 use common::numeric::Numeric;
-use common::row::{Field, RowReader};
+use common::row::{ArrayReader, Field, stored_element};
 use common::types::{Scalar, SqlType};
 use num_traits::Signed;
 
+use crate::byte_forms;
 use crate::datetime_print::{write_date, write_time, write_timestamp, write_timestamptz};
 use crate::format_settings::{ByteaOutput, FormatSettings};
 use crate::interval_text;
@@ -21,11 +23,13 @@ pub fn write(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut Ve
         Datum::Bool(v) => out.push(if *v { b't' } else { b'f' }),
         Datum::Int2(v) => put_integer(*v, out),
         Datum::Int4(v) => put_integer(*v, out),
+        Datum::Int8(v) if let Scalar::Enum(_) = ty.scalar => write_label(*v, ty, out),
         Datum::Int8(v) => put_integer(*v, out),
         Datum::Float4(v) => format_float4(*v, settings.extra_float_digits, out),
         Datum::Float8(v) => format_float8(*v, settings.extra_float_digits, out),
         Datum::Numeric(v) => write_numeric(v, out),
         Datum::Text(v) => out.extend_from_slice(v.as_bytes()),
+        Datum::Bytea(v) if byte_forms::write_text(v, ty, settings, out) => {}
         Datum::Bytea(v) => write_bytea(v, settings.bytea_output, out),
         Datum::Uuid(v) => write_uuid(v, out),
         Datum::Date(v) => write_date(*v, settings, out),
@@ -34,7 +38,7 @@ pub fn write(value: &Datum, ty: SqlType, settings: &FormatSettings, out: &mut Ve
         Datum::Timestamp(v) => write_timestamp(*v, settings, out),
         Datum::Interval(v) => interval_text::write(*v, settings.interval_style, out),
         Datum::Oid(v) => write_oid(*v, ty, out),
-        Datum::Array(elements) => write_array(elements.iter().map(Element::Datum), ty.element(), settings, out),
+        Datum::Array(array) => write_array(array.dimensions(), array.iter().map(Element::Datum), ty.element(), settings, out),
     }
 }
 
@@ -46,6 +50,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, settings: &FormatSettings, ou
         Field::Bool(v) => out.push(if *v { b't' } else { b'f' }),
         Field::Int2(v) => put_integer(*v, out),
         Field::Int4(v) => put_integer(*v, out),
+        Field::Int8(v) if let Scalar::Enum(_) = ty.scalar => write_label(*v, ty, out),
         Field::Int8(v) => put_integer(*v, out),
         Field::Float4(v) => format_float4(*v, settings.extra_float_digits, out),
         Field::Float8(v) => format_float8(*v, settings.extra_float_digits, out),
@@ -59,6 +64,7 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, settings: &FormatSettings, ou
             }
         }
         Field::Text(v) => out.extend_from_slice(v.as_bytes()),
+        Field::Bytea(v) if byte_forms::write_text(v, ty, settings, out) => {}
         Field::Bytea(v) => write_bytea(v, settings.bytea_output, out),
         Field::Uuid(v) => write_uuid(v, out),
         Field::Date(v) => write_date(*v, settings, out),
@@ -68,9 +74,10 @@ pub fn write_field(field: &Field<'_>, ty: SqlType, settings: &FormatSettings, ou
         Field::Interval(v) => interval_text::write(*v, settings.interval_style, out),
         Field::Oid(v) => write_oid(*v, ty, out),
         Field::Array(row) => {
-            let Ok(mut reader) = RowReader::new(row) else { return };
-            let elements = std::iter::from_fn(|| reader.next_field(ty.element()).ok().flatten().map(Element::Field));
-            write_array(elements, ty.element(), settings, out);
+            let Ok(ArrayReader { dimensions, elements: mut reader }) = ArrayReader::new(row) else { return };
+            let stored = stored_element(ty);
+            let elements = std::iter::from_fn(|| reader.next_field(stored).ok().flatten().map(Element::Field));
+            write_array(&dimensions, elements, stored, settings, out);
         }
     }
 }
@@ -83,6 +90,14 @@ pub fn to_text(value: &Datum, ty: SqlType, settings: &FormatSettings) -> String 
     let mut out = Vec::new();
     write(value, ty, settings, &mut out);
     String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// The label of an enum's value. A value without a label cannot be; it prints as a number.
+pub(crate) fn write_label(value: i64, ty: SqlType, out: &mut Vec<u8>) {
+    match ty.scalar {
+        Scalar::Enum(ty) if let Some(label) = ty.definition().label(value) => out.extend_from_slice(label.name.as_bytes()),
+        _ => put_integer(value, out),
+    }
 }
 
 fn put_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -256,7 +271,7 @@ fn write_oid(oid: u32, ty: SqlType, out: &mut Vec<u8>) {
         return out.push(b'-');
     }
     match SqlType::from_oid(common::ids::Oid(oid)) {
-        Some(named) if ty.scalar == Scalar::Regtype => out.extend_from_slice(named.display_name().as_bytes()),
+        Some(named) if ty.scalar == Scalar::Regtype => out.extend_from_slice(named.plain_name().as_bytes()),
         _ => put_integer(oid, out),
     }
 }
@@ -266,26 +281,63 @@ enum Element<'a> {
     Field(Field<'a>),
 }
 
-fn write_array<'a>(elements: impl Iterator<Item = Element<'a>>, ty: SqlType, settings: &FormatSettings, out: &mut Vec<u8>) {
+fn write_array<'a>(
+    dimensions: &[Dimension],
+    mut elements: impl Iterator<Item = Element<'a>>,
+    ty: SqlType,
+    settings: &FormatSettings,
+    out: &mut Vec<u8>,
+) {
+    if dimensions.is_empty() {
+        return out.extend_from_slice(b"{}");
+    }
+    if dimensions.iter().any(|d| d.lower != 1) {
+        for dimension in dimensions {
+            out.push(b'[');
+            put_integer(dimension.lower, out);
+            out.push(b':');
+            put_integer(dimension.upper(), out);
+            out.push(b']');
+        }
+        out.push(b'=');
+    }
+    write_dimension(dimensions, &mut elements, ty, settings, out);
+}
+
+/// One pair of braces with what it holds.
+fn write_dimension<'a>(
+    dimensions: &[Dimension],
+    elements: &mut impl Iterator<Item = Element<'a>>,
+    ty: SqlType,
+    settings: &FormatSettings,
+    out: &mut Vec<u8>,
+) {
+    let Some((outer, inner)) = dimensions.split_first() else { return };
     out.push(b'{');
-    for (i, element) in elements.enumerate() {
-        if i > 0 {
+    for at in 0..outer.length {
+        if at > 0 {
             out.push(b',');
         }
-        let start = out.len();
-        match element {
-            Element::Datum(Datum::Null) | Element::Field(Field::Null) => {
-                out.extend_from_slice(b"NULL");
-                continue;
-            }
-            Element::Datum(value) => write(value, ty, settings, out),
-            Element::Field(field) => write_field(&field, ty, settings, out),
-        }
-        if needs_quotes(&out[start..]) {
-            quote_tail(out, start);
+        if inner.is_empty() {
+            let Some(element) = elements.next() else { break };
+            write_element(element, ty, settings, out);
+        } else {
+            write_dimension(inner, elements, ty, settings, out);
         }
     }
     out.push(b'}');
+}
+
+fn write_element(element: Element<'_>, ty: SqlType, settings: &FormatSettings, out: &mut Vec<u8>) {
+    let start = out.len();
+    match element {
+        Element::Datum(Datum::Null) | Element::Field(Field::Null) => return out.extend_from_slice(b"NULL"),
+        Element::Datum(value) => write(value, ty, settings, out),
+        Element::Field(field) => write_field(&field, ty, settings, out),
+    }
+    if needs_quotes(&out[start..]) {
+        quote_tail(out, start);
+    }
 }
 
 fn needs_quotes(text: &[u8]) -> bool {

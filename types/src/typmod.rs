@@ -7,9 +7,11 @@ use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use num_traits::Signed;
 
+use crate::bits;
 use crate::calendar::{MICROS_TO_2000, is_timestamp};
 use crate::error::ValueError;
 use crate::interval_text;
+use crate::timetz::TimeTz;
 
 /// Fits a value of the type without modifier into the type with it. An assignment refuses a text that is too long unless only blanks
 /// are cut; an explicit cast cuts it.
@@ -18,9 +20,13 @@ pub fn apply_typmod(value: Datum, ty: SqlType, explicit: bool) -> Result<Datum, 
         return Ok(value);
     }
     match value {
-        Datum::Array(elements) => {
-            let fitted = elements.into_iter().map(|element| apply_typmod(element, ty.element(), explicit));
-            fitted.collect::<Result<_, _>>().map(Datum::Array)
+        Datum::Array(elements) => elements.try_map(|element| apply_typmod(element.clone(), ty.element(), explicit)).map(Datum::Array),
+        Datum::Text(text) if matches!(ty.scalar, Scalar::Bit | Scalar::Varbit) => {
+            bits::fit(text, ty.scalar, ty.typmod, explicit).map(Datum::Text)
+        }
+        Datum::Bytea(bytes) if ty.scalar == Scalar::Timetz => {
+            let value = TimeTz::from_bytes(&bytes).map(|v| v.rounded(ty.typmod).to_bytes().to_vec().into());
+            Ok(Datum::Bytea(value.unwrap_or(bytes)))
         }
         Datum::Text(text) => fit_text(text, ty, explicit).map(Datum::Text),
         Datum::Numeric(number) if ty.scalar == Scalar::Numeric => fit_numeric(number, ty).map(Datum::Numeric),

@@ -78,8 +78,8 @@ fn any_value() -> impl Strategy<Value = (SqlType, Datum)> {
     let numbers = prop::collection::vec(prop_oneof![3 => any::<i32>().prop_map(Datum::Int4), 1 => Just(Datum::Null)], 0..6);
     prop_oneof![
         20 => any_scalar(),
-        1 => texts.prop_map(|v| (SqlType::array_of(Scalar::Text.into()), Datum::Array(v))),
-        1 => numbers.prop_map(|v| (SqlType::array_of(Scalar::Int4.into()), Datum::Array(v))),
+        1 => texts.prop_map(|v| (SqlType::array_of(Scalar::Text.into()), Datum::Array(v.into()))),
+        1 => numbers.prop_map(|v| (SqlType::array_of(Scalar::Int4.into()), Datum::Array(v.into()))),
     ]
 }
 

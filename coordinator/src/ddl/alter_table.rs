@@ -1,17 +1,18 @@
 //! ALTER TABLE: one proposal for each action.
 
 use catalog::changes::Change;
-use catalog::objects::{Enforcement, IndexState, Table};
+use catalog::objects::{Column, Enforcement, Generated, Index, IndexState, Table};
 use common::datum::Datum;
 use common::error::{Report, SqlError};
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
-use sqlparser::ast::{AlterColumnOperation, AlterTable, AlterTableOperation, ObjectName, RenameTableNameKind, TableConstraint};
+use sqlparser::ast::{AlterTable, AlterTableOperation, DropBehavior, ObjectName, RenameTableNameKind, TableConstraint};
 
 use super::create_index::{build, with_next_epochs};
-use super::definition::{Definer, NewTable, PartitionWish, TableDraft, UniqueDraft, default_text};
-use super::{ATTEMPTS_MAX, Ids, Surroundings, folded, missing_relation, propose, rewrite, split_name, too_many_attempts};
+use super::definition::{Definer, NewTable, PartitionWish, TableDraft, UniqueDraft};
+use super::sequence::OwnedSequence;
+use super::{ATTEMPTS_MAX, Ids, Surroundings, alter_column, folded, missing_relation, propose, split_name, swap, too_many_attempts};
 use crate::result::StatementResult;
 use crate::row_expression::RowExpression;
 use crate::session::Session;
@@ -73,6 +74,9 @@ async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperati
             let name = folded(&column_def.name);
             let exists = session.state().table(table).is_some_and(|t| t.column_named(&name).is_some());
             if exists && if_not_exists {
+                let table = session.state().table(table).map(|t| t.name.clone()).unwrap_or_default();
+                let message = format!("column \"{name}\" of relation \"{table}\" already exists, skipping");
+                session.notices.push(Report::new(SqlState::DUPLICATE_COLUMN, message));
                 return Ok(());
             }
             let mut draft = TableDraft::default();
@@ -80,8 +84,20 @@ async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperati
             for unique in draft.uniques {
                 add_unique(session, table, unique).await?;
             }
+            for (name, text) in draft.checks {
+                add_check(session, table, name, text).await?;
+            }
             Ok(())
         }
+        AlterTableOperation::AlterColumn { column_name, op } => alter_column::alter(session, table, &folded(column_name), op).await,
+        AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+            let cascade = matches!(drop_behavior, Some(DropBehavior::Cascade));
+            for name in column_names {
+                alter_column::drop(session, table, &folded(name), *if_exists, cascade).await?;
+            }
+            Ok(())
+        }
+        AlterTableOperation::DropConstraint { name, if_exists, .. } => drop_constraint(session, table, &folded(name), *if_exists).await,
         AlterTableOperation::OwnerTo { .. }
         | AlterTableOperation::SetOptionsParens { .. }
         | AlterTableOperation::ReplicaIdentity { .. } => Ok(()),
@@ -93,7 +109,7 @@ async fn action(session: &mut Session, table: Oid, operation: &AlterTableOperati
 }
 
 /// Changes a table's definition; the whole step again when the catalog has moved on.
-async fn redefine(
+pub(super) async fn redefine(
     session: &Session,
     oid: Oid,
     mut step: impl FnMut(&mut Table, &Surroundings) -> Result<Vec<Change>, Report>,
@@ -117,139 +133,166 @@ fn missing_column(table: &Table, name: &str) -> Report {
     Report::new(SqlState::UNDEFINED_COLUMN, format!("column \"{name}\" of relation \"{}\" does not exist", table.name))
 }
 
-fn place(table: &Table, name: &str) -> Result<usize, Report> {
+pub(super) fn place(table: &Table, name: &str) -> Result<usize, Report> {
     table.columns.iter().position(|c| c.name == name && !c.dropped && !c.hidden).ok_or_else(|| missing_column(table, name))
 }
 
 fn simple(table: &mut Table, around: &Surroundings, operation: &AlterTableOperation) -> Result<Vec<Change>, Report> {
     match operation {
         AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
-            let (old, new) = (folded(old_column_name), folded(new_column_name));
-            let at = place(table, &old)?;
-            if table.column_named(&new).is_some() {
-                let message = format!("column \"{new}\" of relation \"{}\" already exists", table.name);
-                return Err(Report::new(SqlState::DUPLICATE_COLUMN, message));
-            }
-            if !table.checks.is_empty() {
-                return Err(Report::unsupported("renaming a column of a table with CHECK constraints"));
-            }
-            table.columns[at].name = new;
+            alter_column::rename(table, &folded(old_column_name), &folded(new_column_name))?;
         }
         AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(name) | RenameTableNameKind::As(name) } => {
-            table.name = split_name(name)?.1;
+            let name = split_name(name)?.1;
+            super::rename::refuse_taken(around, table.schema, &name)?;
+            table.name = name;
         }
         AlterTableOperation::RenameConstraint { old_name, new_name } => {
             let (old, new) = (folded(old_name), folded(new_name));
-            let unique = table.uniques.iter_mut().find(|u| u.name == old).map(|u| &mut u.name);
-            let check = table.checks.iter_mut().find(|c| c.name == old).map(|c| &mut c.name);
-            match unique.or(check) {
-                Some(name) => *name = new,
-                None => return Err(missing_constraint(table, &old)),
-            }
+            return rename_constraint(table, around, &old, new);
         }
-        AlterTableOperation::DropColumn { column_names, if_exists, .. } => {
-            for name in column_names {
-                drop_column(table, around, &folded(name), *if_exists)?;
-            }
-        }
-        AlterTableOperation::DropConstraint { name, if_exists, .. } => return drop_constraint(table, &folded(name), *if_exists),
-        AlterTableOperation::AlterColumn { column_name, op } => alter_column(table, around, &folded(column_name), op)?,
         other => return Err(Report::unsupported(format!("ALTER TABLE … {other}"))),
     }
     Ok(Vec::new())
+}
+
+/// A unique constraint and its index have one name.
+fn rename_constraint(table: &mut Table, around: &Surroundings, old: &str, new: String) -> Result<Vec<Change>, Report> {
+    if table.checks.iter().any(|c| c.name == new) || table.uniques.iter().any(|u| u.name == new) {
+        let message = format!("constraint \"{new}\" for relation \"{}\" already exists", table.name);
+        return Err(Report::new(SqlState::DUPLICATE_OBJECT, message));
+    }
+    if let Some(check) = table.checks.iter_mut().find(|c| c.name == old) {
+        check.name = new;
+        return Ok(Vec::new());
+    }
+    let schema = table.schema;
+    let Some(unique) = table.uniques.iter_mut().find(|u| u.name == old) else { return Err(missing_constraint(table, old)) };
+    super::rename::refuse_taken(around, schema, &new)?;
+    unique.name.clone_from(&new);
+    Ok(match unique.enforced_by {
+        Enforcement::TableKey => Vec::new(),
+        Enforcement::Index(oid) => {
+            let index = around.state.index(oid).map(|i| Index { name: new, ..Index::clone(&i) });
+            index.into_iter().map(Change::AlterIndex).collect()
+        }
+    })
 }
 
 fn missing_constraint(table: &Table, name: &str) -> Report {
     Report::new(SqlState::UNDEFINED_OBJECT, format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name))
 }
 
-fn drop_column(table: &mut Table, around: &Surroundings, name: &str, if_exists: bool) -> Result<(), Report> {
-    let at = match place(table, name) {
-        Ok(at) => at,
-        Err(_) if if_exists => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let attnum = table.columns[at].attnum;
-    let indexed = around.state.indexes_of(table).any(|i| i.columns.iter().any(|c| c.attnum == attnum) || i.include.contains(&attnum));
-    if indexed || table.partitioning.key_columns.contains(&attnum) || !table.checks.is_empty() {
-        return Err(Report::unsupported("dropping a column that a key, an index or a CHECK constraint may name"));
-    }
-    let column = &mut table.columns[at];
-    column.dropped = true;
-    column.not_null = false;
-    column.default = None;
-    column.name = format!("........pg.dropped.{attnum}........");
-    Ok(())
-}
-
-fn drop_constraint(table: &mut Table, name: &str, if_exists: bool) -> Result<Vec<Change>, Report> {
-    if let Some(at) = table.checks.iter().position(|c| c.name == name) {
-        table.checks.remove(at);
-        return Ok(Vec::new());
-    }
-    match table.uniques.iter().position(|u| u.name == name) {
-        Some(at) => match table.uniques[at].enforced_by {
-            Enforcement::TableKey => Err(Report::unsupported("dropping the primary key")),
-            Enforcement::Index(index) => {
+async fn drop_constraint(session: &mut Session, oid: Oid, name: &str, if_exists: bool) -> Result<(), Report> {
+    let mut notice = None;
+    let mut is_key = false;
+    redefine(session, oid, |table, _| {
+        if let Some(at) = table.checks.iter().position(|c| c.name == name) {
+            table.checks.remove(at);
+            return Ok(Vec::new());
+        }
+        match table.uniques.iter().position(|u| u.name == name).map(|at| (at, table.uniques[at].enforced_by)) {
+            Some((_, Enforcement::TableKey)) => is_key = true,
+            Some((at, Enforcement::Index(index))) => {
                 table.uniques.remove(at);
-                Ok(vec![Change::DropIndex(index)])
+                return Ok(vec![Change::DropIndex(index)]);
             }
-        },
-        None if if_exists => Ok(Vec::new()),
-        None => Err(missing_constraint(table, name)),
-    }
+            None if if_exists => {
+                let message = format!("{}, skipping", missing_constraint(table, name).message);
+                notice = Some(Report::new(SqlState::SUCCESSFUL_COMPLETION, message));
+            }
+            None => return Err(missing_constraint(table, name)),
+        }
+        Ok(Vec::new())
+    })
+    .await?;
+    session.notices.extend(notice);
+    if is_key { alter_column::drop_key(session, oid, None).await } else { Ok(()) }
 }
 
-fn alter_column(table: &mut Table, around: &Surroundings, name: &str, op: &AlterColumnOperation) -> Result<(), Report> {
-    let at = place(table, name)?;
-    match op {
-        AlterColumnOperation::DropNotNull => {
-            if table.primary_key().is_some_and(|k| k.columns.contains(&table.columns[at].attnum)) {
-                return Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, format!("column \"{name}\" is in a primary key")));
-            }
-            table.columns[at].not_null = false;
-        }
-        AlterColumnOperation::SetDefault { value } => {
-            let text = default_text(value, &table.columns[at], around)?;
-            table.columns[at].default = Some(text);
-        }
-        AlterColumnOperation::DropDefault => table.columns[at].default = None,
-        AlterColumnOperation::SetNotNull => return Err(Report::unsupported("ALTER COLUMN … SET NOT NULL")),
-        other => return Err(Report::unsupported(format!("ALTER COLUMN … {other}"))),
-    }
-    Ok(())
-}
-
-async fn add_column(session: &Session, table: Oid, tree: &sqlparser::ast::ColumnDef, out: &mut TableDraft) -> Result<(), Report> {
+async fn add_column(session: &mut Session, table: Oid, tree: &sqlparser::ast::ColumnDef, out: &mut TableDraft) -> Result<(), Report> {
     for _ in 0..ATTEMPTS_MAX {
         let around = Surroundings::of(session);
         let table = around.state.table(table).ok_or_else(|| Report::new(SqlState::UNDEFINED_TABLE, "the table was dropped meanwhile"))?;
         let mut table = Table::clone(&table);
         let mut draft = TableDraft { columns: table.columns.clone(), ..TableDraft::default() };
         draft.add_column(tree, &table.name, &around).map_err(|e| match e.sqlstate {
-            SqlState::DUPLICATE_COLUMN => {
+            SqlState::DUPLICATE_COLUMN if e.message.ends_with("specified more than once") => {
                 let message = format!("column \"{}\" of relation \"{}\" already exists", folded(&tree.name), table.name);
                 Report { message, ..e }
             }
             _ => e,
         })?;
         let mut column = draft.columns.pop().ok_or_else(|| Report::internal("the new column has gone"))?;
+        let is_computed = !draft.sequences.is_empty() || column.generated.is_some() || is_volatile(&column, &around)?;
+        if is_computed {
+            add_computed(session, &table, column, &draft.sequences, &around).await?;
+            out.uniques = draft.uniques;
+            out.checks = draft.checks;
+            return Ok(());
+        }
         column.missing = default_now(&column.default, column.ty, &around)?;
         if column.not_null && column.missing.is_null() {
             refuse_rows(session, &around, &table, &column.name).await?;
-        }
-        if !draft.checks.is_empty() {
-            return Err(Report::unsupported("ADD COLUMN with CHECK"));
         }
         table.columns.push(column);
         let epochs = with_next_epochs(&around.state, &table)?;
         let changes = [Change::AlterTable(table), Change::PutPartitionMap(epochs)];
         if propose(session, around.state.version(), &changes).await?.is_some() {
             out.uniques = draft.uniques;
+            out.checks = draft.checks;
             return Ok(());
         }
     }
     Err(too_many_attempts())
+}
+
+fn is_volatile(column: &Column, around: &Surroundings) -> Result<bool, Report> {
+    let Some(text) = &column.default else { return Ok(false) };
+    let bound = sql::bind_expression(text, &[], column.ty, &around.settings).map_err(|e| e.report())?;
+    Ok(bound.expr.is_volatile())
+}
+
+/// A column whose value differs from row to row: the rows are written anew.
+async fn add_computed(
+    session: &mut Session,
+    table: &Table,
+    column: Column,
+    sequences: &[OwnedSequence],
+    around: &Surroundings,
+) -> Result<(), Report> {
+    let mut ids = Ids::take(session, sequences.len().max(1)).await?;
+    let attnum = column.attnum;
+    let mut new = table.clone();
+    new.columns.push(column);
+    let mut definer = Definer::of(around, table, &mut ids);
+    let made = sequences.iter().map(|owned| definer.owned_sequence(&mut new, owned)).collect::<Result<Vec<_>, _>>()?;
+    super::definition::check_generated(&new.columns, &around.settings)?;
+    // The sequence is there before the rows ask it.
+    if !made.is_empty() {
+        let changes: Vec<Change> = made.iter().cloned().map(Change::PutSequence).collect();
+        if propose(session, session.state().version(), &changes).await?.is_none() {
+            return Err(too_many_attempts());
+        }
+    }
+    let column = new.columns.pop().ok_or_else(|| Report::internal("the new column has gone"))?;
+    let done = swap::rewrite(session, table.oid, |_, closed| {
+        let mut table = closed.clone();
+        if table.columns.len() + 1 != usize::try_from(attnum).unwrap_or(0) {
+            return Err(too_many_attempts());
+        }
+        let fresh = if column.generated == Some(Generated::Stored) { Vec::new() } else { vec![attnum] };
+        table.columns.push(column);
+        Ok(swap::Rewrite { table, values: Vec::new(), fresh, dropped: Vec::new(), more: Vec::new() })
+    })
+    .await;
+    if done.is_err() {
+        let changes: Vec<Change> = made.iter().map(|s| Change::DropSequence(s.oid)).collect();
+        if !changes.is_empty() {
+            session.coordinator.propose(session.state().version(), &changes).await?;
+        }
+    }
+    done
 }
 
 /// What rows that are there already read in a new column.
@@ -310,10 +353,7 @@ async fn add_unique(session: &mut Session, table: Oid, unique: UniqueDraft) -> R
             let message = format!("multiple primary keys for table \"{}\" are not allowed", found.name);
             return Err(Report::new(SqlState::INVALID_TABLE_DEFINITION, message));
         }
-        if found.columns.iter().any(|c| c.hidden && !c.dropped) && found.indexes.is_empty() {
-            return rewrite::add_primary_key(session, table, unique).await;
-        }
-        return Err(Report::unsupported("ADD PRIMARY KEY to a table with indexes"));
+        return alter_column::add_key(session, table, unique).await;
     }
     for _ in 0..ATTEMPTS_MAX {
         let around = Surroundings::of(session);
@@ -387,15 +427,25 @@ async fn add_check(session: &mut Session, table: Oid, name: Option<String>, text
     Ok(())
 }
 
-async fn has_row(session: &mut Session, text: &str) -> Result<bool, Report> {
+/// Whether a query has a row.
+pub(super) async fn has_row(session: &mut Session, text: &str) -> Result<bool, Report> {
+    Ok(!rows_of(session, text, Scalar::Int4.into()).await?.is_empty())
+}
+
+/// The text in a query's first row.
+pub(super) async fn first_text(session: &mut Session, text: &str) -> Result<Option<String>, Report> {
+    let row = rows_of(session, text, Scalar::Text.into()).await?.into_iter().next();
+    Ok(row.and_then(|row| row.into_iter().next()).and_then(|value| if let Datum::Text(text) = value { Some(text) } else { None }))
+}
+
+async fn rows_of(session: &mut Session, text: &str, ty: SqlType) -> Result<Vec<Vec<Datum>>, Report> {
     let parsed = sql::parse::parse_statements(text)?.into_iter().next().ok_or_else(|| Report::internal("no statement"))?;
     let prepared = session.prepare(&parsed, Vec::new())?;
     match Box::pin(crate::execute::execute(session, &prepared, Vec::new())).await? {
         StatementResult::Rows { rows: crate::result::Rows::Batches(stream), .. } => {
-            let rows = crate::execute::query::collect_rows(stream, &[Scalar::Int4.into()], 1 << 20).await?;
-            Ok(!rows.is_empty())
+            crate::execute::query::collect_rows(stream, &[ty], 1 << 20).await
         }
-        StatementResult::Rows { rows: crate::result::Rows::Values(rows), .. } => Ok(!rows.is_empty()),
-        _ => Ok(false),
+        StatementResult::Rows { rows: crate::result::Rows::Values(rows), .. } => Ok(rows),
+        _ => Ok(Vec::new()),
     }
 }

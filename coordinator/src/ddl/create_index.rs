@@ -13,7 +13,7 @@ use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::{CatalogVersion, Epoch, Oid, PartitionId, WorkerId};
 use common::sqlstate::SqlState;
-use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition, ReadAt, ReadContext, WriteOutcome};
+use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition, ReadAt, ReadContext};
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
@@ -37,7 +37,11 @@ pub(super) async fn execute(
     create: &CreateIndex,
     clause: Option<&PartitionClause>,
 ) -> Result<StatementResult, Report> {
-    if create.predicate.is_some() {
+    if let Some(predicate) = &create.predicate {
+        let around = Surroundings::of(session);
+        let table = around.table(&create.table_name)?.ok_or_else(|| missing_relation(&create.table_name))?;
+        let columns: Vec<_> = table.visible_columns().map(|c| (c.name.clone(), c.ty)).collect();
+        sql::bind_check(&predicate.to_string(), &columns, &around.settings).map_err(|e| common::error::SqlError::report(&e))?;
         return Err(Report::unsupported("a partial index"));
     }
     if create.nulls_distinct == Some(false) {
@@ -251,8 +255,8 @@ async fn entries(session: &mut Session, version: CatalogVersion, oid: Oid) -> Re
             workers.sort_unstable();
             workers.dedup();
             for worker in workers {
-                if let Err(duplicate) = session.coordinator.worker(worker)?.build_index(version, oid).await? {
-                    return Err(not_unique(&index, &duplicate));
+                if session.coordinator.worker(worker)?.build_index(version, oid).await?.is_err() {
+                    return Err(not_unique(session, &state, &table, &index).await);
                 }
             }
             Ok(())
@@ -262,9 +266,25 @@ async fn entries(session: &mut Session, version: CatalogVersion, oid: Oid) -> Re
     }
 }
 
-fn not_unique(index: &Index, _duplicate: &WriteOutcome) -> Report {
-    let mut report = Report::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{}\"", index.name))
-        .with_detail("The rows of the table have the same key twice.");
+/// Names a key that is there twice, as PostgreSQL does; which one is for the rows to tell.
+async fn not_unique(session: &mut Session, state: &CatalogState, table: &Table, index: &Index) -> Report {
+    let names: Vec<String> = index.columns.iter().filter_map(|c| table.column(c.attnum)).map(|c| c.name.clone()).collect();
+    let quoted: Vec<String> = names.iter().map(|n| types::quoting::quote_ident(n)).collect();
+    let schema = state.schema(table.schema).map(|s| s.name.clone()).unwrap_or_default();
+    let (list, schema, name) = (quoted.join(", "), types::quoting::quote_ident(&schema), types::quoting::quote_ident(&table.name));
+    let not_null: Vec<String> = quoted.iter().map(|n| format!("{n} IS NOT NULL")).collect();
+    let condition = not_null.join(" AND ");
+    let shown: Vec<String> = quoted.iter().map(|n| format!("{n}::text")).collect();
+    let query = format!(
+        "SELECT {} FROM {schema}.{name} WHERE {condition} GROUP BY {list} HAVING count(*) > 1 ORDER BY {list} LIMIT 1",
+        shown.join(" || ', ' || ")
+    );
+    let detail = match super::alter_table::first_text(session, &query).await {
+        Ok(Some(values)) => format!("Key ({})=({values}) is duplicated.", names.join(", ")),
+        Ok(None) | Err(_) => "The rows of the table have the same key twice.".to_owned(),
+    };
+    let mut report =
+        Report::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{}\"", index.name)).with_detail(detail);
     report.constraint = Some(index.name.clone());
     report
 }
@@ -284,7 +304,7 @@ async fn sync_entries(session: &mut Session, state: &CatalogState, table: &Arc<T
 }
 
 async fn write_entries(
-    session: &Session,
+    session: &mut Session,
     state: &CatalogState,
     target: &Arc<TargetTable>,
     entry: &SyncIndex,
@@ -312,7 +332,7 @@ async fn write_entries(
     match own.commit(state.version(), &mut writes, wait).await? {
         Committed::At(_) => Ok(()),
         Committed::Refused(refusal) if matches!(refusal.kind, RefusalKind::Duplicate { .. }) => {
-            Err(not_unique(&entry.index, &WriteOutcome::Done))
+            Err(not_unique(session, state, &target.table, &entry.index).await)
         }
         Committed::Refused(_) => Err(Report::internal("an entry of a new index was refused")),
     }

@@ -8,6 +8,7 @@ use common::error::Report;
 use common::sqlstate::SqlState;
 use sql::bound::BoundStatement;
 use sql::partition_clause::PartitionClause;
+use sql::table_syntax::{LIKE_COLUMN, like_of};
 use sqlparser::ast::{CreateTable, CreateTableOptions, Expr, SqlOption, Statement, Value};
 
 use super::definition::{Definer, NewTable, PartitionWish, TableDraft};
@@ -91,6 +92,9 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
         };
         for (at, column) in query.columns.iter().enumerate() {
             let shown = create.columns.get(at).map_or_else(|| column.name.clone(), |c| super::folded(&c.name));
+            if draft.columns.iter().any(|c| c.name == shown) {
+                return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column \"{shown}\" specified more than once")));
+            }
             draft.columns.push(catalog::objects::Column {
                 attnum: super::definition::attnum(at)?,
                 name: shown,
@@ -100,13 +104,17 @@ fn draft(session: &Session, prepared: &Prepared, create: &CreateTable, name: &st
                 missing: common::datum::Datum::Null,
                 dropped: false,
                 hidden: false,
+                domain: None,
                 generated: None,
             });
         }
         return Ok(draft);
     }
     for column in &create.columns {
-        draft.add_column(column, name, around)?;
+        match like_of(&column.data_type).filter(|_| column.name.value == LIKE_COLUMN) {
+            Some(like) => super::like::expand(&mut draft, &like, name, around)?,
+            None => draft.add_column(column, name, around)?,
+        }
     }
     for constraint in &create.constraints {
         draft.add_constraint(constraint)?;

@@ -15,16 +15,15 @@ use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use functions::context::SessionSettings;
-use partition::bounds::Bounds;
 use partition::hash::{HASH_VALUES, hash_split_points};
 use partition::key::{KeyColumn, KeySchema};
-use sql::bind::type_name::sql_type;
+use sql::bind::type_name::{NamedType, named_type};
 use sql::object_syntax::{SequenceOptions, of_parser_options};
 use sql::partition_clause::{Method, PartitionClause};
 use sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Expr, GeneratedAs, Ident, IndexColumn as IndexColumnTree, TableConstraint};
 
 use super::sequence::OwnedSequence;
-use super::stored_expression::stored_text;
+use super::stored_expression::{self, stored_text};
 use super::{Ids, Surroundings, folded};
 use crate::row_expression::RowExpression;
 
@@ -49,6 +48,8 @@ pub(super) struct TableDraft {
     /// (name, SQL text)
     pub(super) checks: Vec<(Option<String>, String)>,
     pub(super) sequences: Vec<OwnedSequence>,
+    /// Columns that are declared to be NULL.
+    pub(super) nulls: Vec<String>,
 }
 
 /// How a relation is to be cut, from the clause and the options.
@@ -76,14 +77,16 @@ impl TableDraft {
         if self.columns.iter().any(|c| c.name == name && !c.dropped) {
             return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
         }
+        refuse_system_name(&name)?;
         if self.columns.len() >= COLUMNS_MAX {
             return Err(Report::new(SqlState::TOO_MANY_COLUMNS, format!("tables can have at most {COLUMNS_MAX} columns")));
         }
         let serial = serial_type(&tree.data_type);
-        let ty = match serial {
-            Some(ty) => ty,
-            None => sql_type(&tree.data_type).map_err(|e| e.report())?,
+        let named = match serial {
+            Some(ty) => NamedType { ty, domain: None },
+            None => named_type(&tree.data_type, &around.settings).map_err(|e| e.report())?,
         };
+        let ty = named.ty;
         let mut column = Column {
             attnum: attnum(self.columns.len())?,
             name: name.clone(),
@@ -93,6 +96,7 @@ impl TableDraft {
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            domain: named.domain.map(|domain| domain.oid),
             generated: None,
         };
         if serial.is_some() {
@@ -113,7 +117,9 @@ impl TableDraft {
         let constraint = tree.name.as_ref().map(folded);
         let name = column.name.clone();
         match &tree.option {
-            ColumnOption::Null => {}
+            ColumnOption::Null if column.not_null => return Err(conflicting_null(&name, table)),
+            ColumnOption::Null => self.nulls.push(name),
+            ColumnOption::NotNull if self.nulls.contains(&name) => return Err(conflicting_null(&name, table)),
             ColumnOption::NotNull => column.not_null = true,
             ColumnOption::Default(expr) => {
                 refuse_second(column, Second::Default, table)?;
@@ -127,7 +133,7 @@ impl TableDraft {
             }
             ColumnOption::Check(check) => {
                 let called = constraint.or_else(|| check.name.as_ref().map(folded));
-                self.checks.push((called.or_else(|| Some(format!("{table}_{name}_check"))), check.expr.to_string()));
+                self.checks.push((called, check.expr.to_string()));
             }
             ColumnOption::Collation(collation) if is_c_collation(&collation.to_string()) => {}
             ColumnOption::Collation(collation) => return Err(Report::unsupported(format!("collation {collation}"))),
@@ -182,6 +188,19 @@ impl TableDraft {
     }
 }
 
+fn conflicting_null(column: &str, table: &str) -> Report {
+    let message = format!("conflicting NULL/NOT NULL declarations for column \"{column}\" of table \"{table}\"");
+    Report::new(SqlState::SYNTAX_ERROR, message)
+}
+
+/// 42701 for the name of a column that every table has.
+fn refuse_system_name(name: &str) -> Result<(), Report> {
+    if matches!(name, "ctid" | "xmin" | "cmin" | "xmax" | "cmax" | "tableoid") {
+        return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column name \"{name}\" conflicts with a system column name")));
+    }
+    Ok(())
+}
+
 /// The type of a serial column.
 fn serial_type(ty: &sqlparser::ast::DataType) -> Option<SqlType> {
     let scalar = match ty.to_string().to_lowercase().as_str() {
@@ -222,12 +241,15 @@ fn refuse_second(column: &Column, new: Second, table: &str) -> Result<(), Report
 /// The text of a default, once it is known to fit its column.
 pub(super) fn default_text(expr: &Expr, column: &Column, around: &Surroundings) -> Result<String, Report> {
     let text = stored_text(expr, around)?;
+    if stored_expression::names_columns(expr) {
+        return Err(Report::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot use column reference in DEFAULT expression"));
+    }
     sql::bind_expression(&text, &[], column.ty, &around.settings).map_err(|e| default_error(e.report(), &column.name, column.ty))?;
     Ok(text)
 }
 
 /// Checks the generation expressions of a table.
-fn check_generated(columns: &[Column], settings: &SessionSettings) -> Result<(), Report> {
+pub(super) fn check_generated(columns: &[Column], settings: &SessionSettings) -> Result<(), Report> {
     let visible: Vec<&Column> = columns.iter().filter(|c| !c.dropped && !c.hidden).collect();
     let names: Vec<(String, SqlType)> = visible.iter().map(|c| (c.name.clone(), c.ty)).collect();
     for column in visible.iter().filter(|c| c.generated == Some(Generated::Stored)) {
@@ -272,6 +294,22 @@ pub(super) fn attnum(place: usize) -> Result<i16, Report> {
     i16::try_from(place + 1).map_err(|_| Report::new(SqlState::TOO_MANY_COLUMNS, "too many columns"))
 }
 
+/// The hidden row id of a table without a primary key.
+pub(super) fn row_id(attnum: i16) -> Column {
+    Column {
+        attnum,
+        name: ROW_ID.to_owned(),
+        ty: Scalar::Int8.into(),
+        not_null: true,
+        default: None,
+        missing: Datum::Int8(0),
+        dropped: false,
+        hidden: true,
+        domain: None,
+        generated: None,
+    }
+}
+
 /// The names of an index column list without expressions.
 pub(super) fn plain_columns(columns: &[IndexColumnTree]) -> Result<Vec<String>, Report> {
     columns
@@ -288,12 +326,15 @@ fn missing_key_column(name: &str) -> Report {
 }
 
 /// The attnums of named columns.
-pub(super) fn attnums(columns: &[Column], names: &[String]) -> Result<Vec<i16>, Report> {
+pub(super) fn attnums(columns: &[Column], names: &[String], is_primary: bool) -> Result<Vec<i16>, Report> {
     let mut found: Vec<i16> = Vec::with_capacity(names.len());
     for name in names {
         let column = columns.iter().find(|c| c.name == *name && !c.dropped && !c.hidden).ok_or_else(|| missing_key_column(name))?;
         if found.contains(&column.attnum) {
-            return Err(Report::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" appears twice in primary key constraint")));
+            return Err(Report::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{name}\" appears twice in {} constraint", if is_primary { "primary key" } else { "unique" }),
+            ));
         }
         found.push(column.attnum);
     }
@@ -361,7 +402,20 @@ pub(super) struct Definer<'a> {
     pub(super) taken: Vec<String>,
 }
 
-impl Definer<'_> {
+impl<'a> Definer<'a> {
+    /// What adds to a table that is there.
+    pub(super) fn of(around: &'a Surroundings, table: &'a Table, ids: &'a mut Ids) -> Self {
+        Self {
+            state: &around.state,
+            settings: &around.settings,
+            schema: table.schema,
+            name: &table.name,
+            ids,
+            wish: PartitionWish::default(),
+            taken: Vec::new(),
+        }
+    }
+
     /// The table with its indexes and maps.
     pub(super) fn define(mut self, mut draft: TableDraft, options: Vec<(String, String)>) -> Result<NewTable, Report> {
         if draft.uniques.iter().filter(|u| u.is_primary).count() > 1 {
@@ -370,7 +424,7 @@ impl Definer<'_> {
         }
         let oid = self.ids.oid()?;
         let storage = self.ids.relation()?;
-        let primary = draft.uniques.iter().find(|u| u.is_primary).map(|u| attnums(&draft.columns, &u.columns)).transpose()?;
+        let primary = draft.uniques.iter().find(|u| u.is_primary).map(|u| attnums(&draft.columns, &u.columns, true)).transpose()?;
         for attnum in primary.iter().flatten() {
             draft.columns[usize::try_from(attnum - 1).unwrap_or(0)].not_null = true;
         }
@@ -422,17 +476,7 @@ impl Definer<'_> {
         key_columns.extend(primary.unwrap_or_default().iter().copied().filter(|a| !columns.contains(a)));
         if primary.is_none() {
             let row_id = attnum(draft.columns.len())?;
-            draft.columns.push(Column {
-                attnum: row_id,
-                name: ROW_ID.to_owned(),
-                ty: Scalar::Int8.into(),
-                not_null: true,
-                default: None,
-                missing: Datum::Int8(0),
-                dropped: false,
-                hidden: true,
-                generated: None,
-            });
+            draft.columns.push(self::row_id(row_id));
             key_columns.push(row_id);
         }
         let columns = if columns.is_empty() { key_columns.clone() } else { columns };
@@ -501,14 +545,31 @@ impl Definer<'_> {
     /// A CHECK constraint over the table's columns.
     pub(super) fn check(&mut self, table: &Table, name: Option<String>, expression: String) -> Result<Check, Report> {
         let columns: Vec<(String, SqlType)> = table.visible_columns().map(|c| (c.name.clone(), c.ty)).collect();
-        sql::bind_expression(&expression, &columns, Scalar::Bool.into(), self.settings).map_err(|e| e.report())?;
-        let name = self.constraint_name(name, &[], "check");
+        let bound = sql::bind_check(&expression, &columns, self.settings).map_err(|e| e.report())?;
+        // A check of one column has the column in its name.
+        let used = bound.expr.column_refs();
+        let place = |name: &str| name.parse().ok().and_then(|at: usize| columns.get(at)).map(|(name, _)| name.as_str());
+        let only: Vec<&str> = match used.len() {
+            1 => used.iter().filter_map(|c| place(&c.name)).collect(),
+            _ => Vec::new(),
+        };
+        let is_taken = |name: &String| self.taken.contains(name) || table.checks.iter().any(|c| c.name == *name);
+        if let Some(name) = name.as_ref().filter(|name| is_taken(name)) {
+            let message = if self.taken.contains(name) {
+                format!("check constraint \"{name}\" already exists")
+            } else {
+                format!("constraint \"{name}\" for relation \"{}\" already exists", table.name)
+            };
+            return Err(Report::new(SqlState::DUPLICATE_OBJECT, message));
+        }
+        self.taken.extend(table.checks.iter().map(|c| c.name.clone()));
+        let name = self.constraint_name(name, &only, "check");
         Ok(Check { oid: self.ids.oid()?, name, expression })
     }
 
     /// A key or uniqueness constraint, enforced by the table's own key, a local index, or a synchronous global one.
     pub(super) fn unique(&mut self, new: &mut NewTable, draft: UniqueDraft, state: IndexState) -> Result<(), Report> {
-        let columns = attnums(&new.table.columns, &draft.columns)?;
+        let columns = attnums(&new.table.columns, &draft.columns, draft.is_primary)?;
         let shown: Vec<&str> = if draft.is_primary { Vec::new() } else { draft.columns.iter().map(String::as_str).collect() };
         let suffix = if draft.is_primary { "pkey" } else { "key" };
         let name = self.constraint_name(draft.name, &shown, suffix);
@@ -640,11 +701,6 @@ fn sorted(attnums: &[i16]) -> Vec<i16> {
     let mut sorted = attnums.to_vec();
     sorted.sort_unstable();
     sorted
-}
-
-/// The bounds of a map that is about to be proposed.
-pub(super) fn bounds_of(map: &PartitionMap) -> Bounds {
-    Bounds::new(map.partitions.iter().map(|p| p.lower.clone()).collect())
 }
 
 /// The names of identifiers.

@@ -6,9 +6,9 @@ use catalog::{placement, state::CatalogState};
 use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
-use sqlparser::ast::{ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
+use sqlparser::ast::{DropBehavior, ObjectName, ObjectType, SchemaName, Statement, Truncate, TruncateIdentityOption};
 
-use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts};
+use super::{ATTEMPTS_MAX, Ids, Surroundings, missing_relation, propose, split_name, too_many_attempts, user_types};
 use crate::result::StatementResult;
 use crate::session::Session;
 
@@ -20,9 +20,10 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 ObjectType::Table => "DROP TABLE",
                 ObjectType::Index => "DROP INDEX",
                 ObjectType::Schema => "DROP SCHEMA",
+                ObjectType::Type => "DROP TYPE",
                 ObjectType::Sequence => "DROP SEQUENCE",
                 ObjectType::View => "DROP VIEW",
-                ObjectType::MaterializedView | ObjectType::Type if *if_exists => {
+                ObjectType::MaterializedView if *if_exists => {
                     // There are none of these, so that there is nothing to drop.
                     for name in names {
                         session.notices.push(skipped(&object_type.to_string().to_lowercase(), &name.to_string()));
@@ -37,6 +38,7 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
                 let mut gone = Vec::new();
                 for name in names {
                     match object_type {
+                        ObjectType::Type => drop_type(&around, name, (*if_exists, *cascade), None, session, &mut changes)?,
                         ObjectType::Sequence => sequence(&around, name, *if_exists, *cascade, session, &mut changes)?,
                         ObjectType::Table => gone.extend(found_table(&around, name, *if_exists, session)?),
                         ObjectType::View => gone.extend(found_view(&around, name, *if_exists, session)?),
@@ -55,8 +57,40 @@ pub(super) async fn execute(session: &mut Session, tree: &Statement) -> Result<S
             }
             Err(too_many_attempts())
         }
+        Statement::DropDomain(drop) => {
+            let cascade = matches!(drop.drop_behavior, Some(DropBehavior::Cascade));
+            for _ in 0..ATTEMPTS_MAX {
+                let around = Surroundings::of(session);
+                let mut changes = Vec::new();
+                drop_type(&around, &drop.name, (drop.if_exists, cascade), Some("domain"), session, &mut changes)?;
+                if changes.is_empty() || propose(session, around.state.version(), &changes).await?.is_some() {
+                    return Ok(StatementResult::Command("DROP DOMAIN".into()));
+                }
+            }
+            Err(too_many_attempts())
+        }
         other => Err(Report::unsupported(format!("the statement {other}"))),
     }
+}
+
+/// DROP TYPE, or DROP DOMAIN, which wants a domain.
+fn drop_type(
+    around: &Surroundings,
+    name: &ObjectName,
+    (if_exists, cascade): (bool, bool),
+    kind: Option<&str>,
+    session: &mut Session,
+    changes: &mut Vec<Change>,
+) -> Result<(), Report> {
+    match around.user_type(name)? {
+        Some(ty) if kind.is_some() && ty.domain().is_none() => {
+            return Err(Report::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a domain", user_types::plain(name))));
+        }
+        Some(ty) => changes.push(user_types::drop_type(around, &ty, cascade)?),
+        None if if_exists => session.notices.push(skipped("type", &user_types::plain(name))),
+        None => return Err(user_types::missing_type(name)),
+    }
+    Ok(())
 }
 
 fn skipped(kind: &str, name: &str) -> Report {
@@ -150,6 +184,12 @@ fn drop_index(
             changes.push(Change::DropIndex(index.oid));
         }
         None => {
+            if let Some((table, _)) = super::rename::key_of(around, name)? {
+                let index = split_name(name)?.1;
+                let message = format!("cannot drop index {index} because constraint {index} on table {} requires it", table.name);
+                return Err(Report::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                    .with_hint(format!("You can drop constraint {index} on table {} instead.", table.name)));
+            }
             not_found(around, name, ("index", "an"), if_exists, session).map_err(|error| match error.sqlstate {
                 SqlState::UNDEFINED_TABLE => Report { sqlstate: SqlState::UNDEFINED_OBJECT, ..error },
                 _ => error,
@@ -183,6 +223,14 @@ fn drop_schema(
         .chain(views.map(|v| (v.oid, format!("view {}", shown(around, schema, &v.name)), Change::DropView(v.oid))))
         .chain(sequences.map(|s| (s.oid, format!("sequence {}", shown(around, schema, &s.name)), Change::DropSequence(s.oid))))
         .collect();
+    let types: Vec<_> = around.state.all_user_types().filter(|ty| ty.schema == schema.oid).collect();
+    for ty in &types {
+        parts.push((ty.oid, format!("type {}", shown(around, schema, &ty.name)), Change::DropType(ty.oid)));
+    }
+    let dropped: Vec<Oid> = parts.iter().map(|(oid, ..)| *oid).collect();
+    if cascade && types.iter().any(|ty| around.tables_of(ty).any(|table| !dropped.contains(&table))) {
+        return Err(Report::unsupported("DROP SCHEMA … CASCADE of a type that columns of other schemas have"));
+    }
     parts.sort_by_key(|(oid, ..)| *oid);
     if !parts.is_empty() && !cascade {
         let lines: Vec<String> = parts.iter().map(|(_, what, _)| format!("{what} depends on schema {name}")).collect();

@@ -111,7 +111,7 @@ fn wrong_kind(name: &ObjectName, kind: ObjectKind) -> Report {
 }
 
 /// The table whose own key is the index of that name.
-fn key_of(around: &Surroundings, name: &ObjectName) -> Result<Option<(Arc<Table>, Oid)>, Report> {
+pub(super) fn key_of(around: &Surroundings, name: &ObjectName) -> Result<Option<(Arc<Table>, Oid)>, Report> {
     let (schema, name) = split_name(name)?;
     let path: Vec<String> = match schema {
         Some(schema) => vec![schema],

@@ -152,7 +152,7 @@ fn invalid(message: String) -> Report {
 fn defined(mut s: Sequence, options: &SequenceOptions, is_new: bool) -> Result<Sequence, Report> {
     let (mut reset_max, mut reset_min) = (is_new, is_new);
     if let Some(ty) = &options.ty {
-        let ty = sql_type(ty).map_err(|e| e.report())?;
+        let ty = sql_type(ty, &functions::context::SessionSettings::default()).map_err(|e| e.report())?;
         if ty.is_array || !matches!(ty.scalar, Scalar::Int2 | Scalar::Int4 | Scalar::Int8) {
             return Err(invalid("sequence type must be smallint, integer, or bigint".into()));
         }

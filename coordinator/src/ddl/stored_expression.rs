@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use common::error::Report;
 use sqlparser::ast::{
-    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Value, visit_expressions_mut,
+    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Value, visit_expressions,
+    visit_expressions_mut,
 };
 
 use super::Surroundings;
@@ -21,6 +22,31 @@ pub(super) fn stored_text(expr: &Expr, around: &Surroundings) -> Result<String, 
         // The parser writes types in capitals.
         ControlFlow::Continue(()) => Ok(expr.to_string().replace("'::REGCLASS", "'::regclass")),
     }
+}
+
+/// Whether an expression names columns; words that are functions without parentheses are none.
+pub(super) fn names_columns(expr: &Expr) -> bool {
+    const FUNCTIONS: &[&str] = &[
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "current_user",
+        "session_user",
+        "user",
+        "current_role",
+        "current_catalog",
+        "current_schema",
+    ];
+    let found = visit_expressions(expr, |part| match part {
+        Expr::Identifier(ident) if ident.quote_style.is_some() || !FUNCTIONS.contains(&ident.value.to_ascii_lowercase().as_str()) => {
+            ControlFlow::Break(())
+        }
+        Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// Puts sequences' oids in a query in place of their names.

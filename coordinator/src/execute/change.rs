@@ -100,6 +100,7 @@ impl<'a> Change<'a> {
 
     async fn run(&self, session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<StatementResult, Report> {
         let verb = if self.is_update { "UPDATE" } else { "DELETE" };
+        self.target.refuse_closed()?;
         let coordinator = Arc::clone(&session.coordinator);
         let mut own: Option<Transaction> = None;
         for _ in 0..ATTEMPTS_MAX {

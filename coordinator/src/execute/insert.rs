@@ -140,6 +140,7 @@ pub async fn execute(
     let settings = session.expression_settings();
     let target =
         prepared.view.target_table(bound.target, &settings)?.ok_or_else(|| Report::internal("the target of an INSERT has gone"))?;
+    target.refuse_closed()?;
     let types: Vec<SqlType> = target.visible.iter().map(|&at| target.row_types[at]).collect();
     let parameter_types = &prepared.bound.parameters;
     let returning = bound.returning.as_ref().map(|r| Returning::compile(r, &types, &[], parameter_types, &settings)).transpose()?;

@@ -200,7 +200,9 @@ impl<'a> Locking<'a> {
         let settings = session.expression_settings();
         let target = |lock: &'a BoundRowLock| {
             let target = prepared.view.target_table(lock.relation, &settings)?;
-            Ok((lock, target.ok_or_else(|| Report::internal("a table whose rows are locked has gone"))?))
+            let target = target.ok_or_else(|| Report::internal("a table whose rows are locked has gone"))?;
+            target.refuse_closed()?;
+            Ok((lock, target))
         };
         let count = |expr: &Option<Expr>, what: &str, state: SqlState| -> Result<Option<usize>, Report> {
             let Some(expr) = expr else { return Ok(None) };

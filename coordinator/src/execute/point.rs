@@ -383,6 +383,7 @@ impl PointSelect {
 
 impl PointInsert {
     async fn execute(&self, session: &mut Session, prepared: &Prepared, parameters: &[Datum]) -> Result<Option<StatementResult>, Report> {
+        self.target.refuse_closed()?;
         let mut visible = Vec::with_capacity(self.values.len());
         let mut sequences = None;
         for value in &self.values {
@@ -415,6 +416,7 @@ impl PointInsert {
 
 impl PointChange {
     async fn execute(&self, session: &mut Session, prepared: &Prepared, parameters: &[Datum]) -> Result<Option<StatementResult>, Report> {
+        self.key.target.refuse_closed()?;
         let verb = if self.assignments.is_some() { "UPDATE" } else { "DELETE" };
         let returned = match self.key.encode(parameters)? {
             Some(key) => self.change(session, key, parameters).await?,

@@ -91,7 +91,6 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
         Statement::Copy { to: false, .. } => Ok(StatementResult::CopyIn(Box::new(copy_in::begin(session, tree)?))),
         Statement::Copy { to: true, .. } => Ok(StatementResult::CopyOut(copy_out::begin(session, prepared, tree).await?)),
         Statement::Lock(lock) => lock_table::execute(session, prepared, lock).await,
-        Statement::Comment { .. } => done("COMMENT"),
         Statement::Grant(_) => done("GRANT"),
         Statement::Revoke(_) => done("REVOKE"),
         Statement::CreateExtension(extension) if extension.name.value == "plpgsql" => done("CREATE EXTENSION"),
@@ -211,7 +210,9 @@ fn prepare(
     if session.prepared.len() >= PREPARED_MAX {
         return Err(Report::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many prepared statements"));
     }
-    let declared: Result<Vec<Option<SqlType>>, Report> = types.iter().map(|t| sql_type(t).map(Some).map_err(|e| e.report())).collect();
+    let settings = session.expression_settings();
+    let declared: Result<Vec<Option<SqlType>>, Report> =
+        types.iter().map(|t| sql_type(t, &settings).map(Some).map_err(|e| e.report())).collect();
     let parsed = outer.statement.with_statement(statement.clone());
     let bound = session.prepare(&parsed, declared?)?;
     session.prepared.insert(name, bound);

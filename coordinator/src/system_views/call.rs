@@ -1,7 +1,7 @@
 //! Functions that the catalog answers, by name. The table of names, argument types and results is in `functions::library::catalog_information`.
 //!
-//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (triggers, rules,
-//! comments) answer NULL to whatever is asked of them.
+//! An object that does not exist answers NULL unless PostgreSQL makes it an error. Kinds of objects that do not exist here (triggers, rules)
+//! answer NULL to whatever is asked of them.
 
 mod privileges;
 mod server;
@@ -25,7 +25,10 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
     }
     match name {
         "pg_get_userbyid" => Ok(Datum::Text(user(system, args.oid(0)?))),
-        "format_type" => Ok(text(pg_type::by_oid(Oid(args.oid(0)?)).map(|ty| names::quoted(ty.name)))),
+        "format_type" => {
+            let oid = Oid(args.oid(0)?);
+            Ok(text(pg_type::by_oid(oid).map(|ty| names::quoted(ty.name)).or_else(|| system.user_type_name(oid))))
+        }
         // Expressions are stored as SQL text.
         "pg_get_expr" => Ok(match args.value(0) {
             Datum::Text(stored) => Datum::Text(definition_text::expression(system, stored)),
@@ -44,6 +47,8 @@ pub(super) fn call(system: &SystemContext, name: &str, args: &[Datum]) -> Result
             Ok(if standing.is_called { Datum::Int8(standing.last) } else { Datum::Null })
         }
         "pg_get_indexdef" => index_definition(system, &args),
+        "obj_description" => Ok(comment(system, args.oid(0)?, 0)),
+        "col_description" => Ok(comment(system, args.oid(0)?, args.int4(1)?)),
         "pg_get_viewdef" => view_definition(system, &args),
         "pg_get_constraintdef" => constraint_definition(system, &args),
         "pg_get_serial_sequence" => serial_sequence(system, &args),
@@ -89,9 +94,7 @@ fn is_about_absent_objects(name: &str) -> bool {
             | "pg_get_function_sqlbody"
             | "pg_get_function_arg_default"
             | "pg_get_replica_identity_index"
-            | "obj_description"
             | "shobj_description"
-            | "col_description"
             | "pg_relation_filepath"
     )
 }
@@ -176,6 +179,11 @@ fn index_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datu
     }
     // PostgreSQL answers an empty text for a column that the index has not.
     Ok(Datum::Text(definition_text::index_column(&index, number).unwrap_or_default()))
+}
+
+fn comment(system: &SystemContext, object: u32, column: i32) -> Datum {
+    let found = i16::try_from(column).ok().and_then(|attnum| system.catalog.comment(Oid(object), attnum));
+    text(found.map(|comment| comment.text.clone()))
 }
 
 fn view_definition(system: &SystemContext, args: &Arguments<'_>) -> Result<Datum, Report> {

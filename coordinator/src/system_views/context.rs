@@ -10,6 +10,7 @@ use common::error::Report;
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::Scalar;
+use common::user_types::UserType;
 use datafusion::logical_expr::LogicalPlan;
 use functions::context::{CatalogLookup, SessionSettings};
 use query::context::StatementContext;
@@ -130,6 +131,45 @@ impl SystemContext {
         Some(self.search_path().into_iter().find_map(|schema| self.relation_in(schema, &name)) == Some(oid))
     }
 
+    /// The type that a user made, or an array of it, of a name.
+    fn user_type_by_name(&self, text: &str) -> Result<Option<Oid>, Report> {
+        let (base, is_array) = text.strip_suffix("[]").map_or((text, false), |base| (base, true));
+        let parts = names::split(base)?;
+        let types = self.catalog.user_types();
+        let found = match parts.as_slice() {
+            [name] => types.found(&self.settings.search_path, name),
+            [schema, name] => types.named(schema, name),
+            _ => None,
+        };
+        Ok(found.map(|ty| if is_array { ty.array_oid } else { ty.oid }))
+    }
+
+    /// A type that a user made, by its oid or by its array's; whether it is the array's.
+    fn user_type(&self, oid: Oid) -> Option<(&Arc<UserType>, bool)> {
+        let found = self.catalog.all_user_types().find(|ty| ty.oid == oid || ty.array_oid == oid)?;
+        Some((found, found.array_oid == oid))
+    }
+
+    fn is_user_type_visible(&self, oid: Oid) -> Option<bool> {
+        let (ty, _) = self.user_type(oid)?;
+        let found = self.catalog.user_types().found(&self.settings.search_path, &ty.name);
+        Some(found.is_some_and(|found| found.oid == ty.oid))
+    }
+
+    /// The name of a type that a user made, as `format_type` prints it.
+    pub(super) fn user_type_name(&self, oid: Oid) -> Option<String> {
+        let (ty, is_array) = self.user_type(oid)?;
+        let mut name = if self.is_user_type_visible(oid)? {
+            names::quoted(&ty.name)
+        } else {
+            names::qualified(objects::schema_name(&self.catalog, ty.schema)?, &ty.name)
+        };
+        if is_array {
+            name.push_str("[]");
+        }
+        Some(name)
+    }
+
     pub(super) fn relation_name(&self, oid: Oid) -> Option<String> {
         let (name, schema) = objects::by_oid(&self.catalog, oid)?;
         if self.is_relation_visible(oid)? {
@@ -148,7 +188,10 @@ impl CatalogLookup for SystemContext {
             Scalar::Regnamespace => single()?.and_then(|name| objects::schema_oid(&self.catalog, &name)),
             Scalar::Regrole => single()?.filter(|name| roles::roles(self).contains(name)).map(|name| roles::role_oid(&name)),
             Scalar::Regproc => rows::functions::by_name(name)?,
-            Scalar::Regtype => name.strip_prefix("pg_catalog.").and_then(types::text_input::type_by_name).map(|ty| ty.oid()),
+            Scalar::Regtype => match name.strip_prefix("pg_catalog.").and_then(types::text_input::type_by_name) {
+                Some(ty) => Some(ty.oid()),
+                None => self.user_type_by_name(name)?,
+            },
             _ => None,
         };
         Ok(found.map(|oid| oid.0))
@@ -160,6 +203,7 @@ impl CatalogLookup for SystemContext {
             Scalar::Regclass => self.relation_name(oid),
             Scalar::Regnamespace => objects::schema_name(&self.catalog, oid).map(names::quoted),
             Scalar::Regrole => roles::role_name(self, oid).map(|name| names::quoted(&name)),
+            Scalar::Regtype => self.user_type_name(oid),
             Scalar::Regproc => rows::functions::name(oid).map(str::to_owned),
             _ => None,
         }
@@ -169,7 +213,10 @@ impl CatalogLookup for SystemContext {
         let oid = Oid(oid);
         match kind {
             Scalar::Regclass => self.is_relation_visible(oid),
-            Scalar::Regtype => super::pg_type::by_oid(oid).map(|_| true),
+            Scalar::Regtype => match super::pg_type::by_oid(oid) {
+                Some(_) => Some(true),
+                None => self.is_user_type_visible(oid),
+            },
             Scalar::Regproc => rows::functions::name(oid).map(|_| true),
             _ => None,
         }

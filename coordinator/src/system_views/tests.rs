@@ -36,6 +36,7 @@ fn column(attnum: i16, name: &str, ty: SqlType) -> Column {
         missing: Datum::Null,
         dropped: attnum == 3,
         hidden: false,
+        domain: None,
         generated: None,
     }
 }

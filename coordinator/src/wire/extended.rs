@@ -8,6 +8,7 @@ use common::error::{Report, SqlError};
 use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
+use common::user_types::UserTypes;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{Bind, BindComplete, CloseComplete, Execute, Parse, ParseComplete};
@@ -47,7 +48,8 @@ impl Client {
             [one] => one,
             _ => return Err(Report::new(SqlState::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement")),
         };
-        let declared = parse.type_oids.iter().map(|oid| declared_type(*oid)).collect::<Result<_, _>>()?;
+        let types = Arc::clone(self.session.state().user_types());
+        let declared = parse.type_oids.iter().map(|oid| declared_type(*oid, &types)).collect::<Result<_, _>>()?;
         let prepared = self.session.prepare(statement, declared)?;
         self.session.prepared.insert(name, prepared);
         self.put_notices();
@@ -170,11 +172,12 @@ fn no_portal(name: &str) -> Report {
 }
 
 /// A parameter's type as the client declared it; `None` leaves it to the statement.
-fn declared_type(oid: u32) -> Result<Option<SqlType>, Report> {
+fn declared_type(oid: u32, types: &UserTypes) -> Result<Option<SqlType>, Report> {
     if oid == 0 || oid == UNKNOWN {
         return Ok(None);
     }
     SqlType::from_oid(Oid(oid))
+        .or_else(|| types.value_type(Oid(oid)))
         .map(Some)
         .ok_or_else(|| Report::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} is not supported for a parameter")))
 }

@@ -10,7 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::Accumulator;
 
-use super::udf::{Plan, row_of, scalar};
+use super::udf::{Plan, packed, row_of, unpacked};
 use crate::conditional::compare;
 use crate::error::raise;
 use crate::keys::write_key;
@@ -141,20 +141,14 @@ impl Accumulator for Collecting {
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
-        let column = |(at, ty): (usize, &SqlType)| {
-            let values = self.rows.iter().map(|row| row[at].clone()).collect();
-            scalar(&Datum::Array(values), SqlType::array_of(*ty))
-        };
+        let column = |(at, ty): (usize, &SqlType)| packed(self.rows.iter().map(|row| row[at].clone()).collect(), *ty);
         self.plan.types.iter().enumerate().map(column).collect()
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
-        let types: Vec<SqlType> = self.plan.types.iter().map(|ty| SqlType::array_of(*ty)).collect();
         for part in 0..states.first().map_or(0, |v| v.len()) {
-            let mut columns: Vec<std::vec::IntoIter<Datum>> = row_of(states, part, &types)?
-                .into_iter()
-                .map(|column| if let Datum::Array(values) = column { values.into_iter() } else { Vec::new().into_iter() })
-                .collect();
+            let columns = states.iter().zip(&self.plan.types).map(|(state, ty)| Ok(unpacked(state, part, *ty)?.into_iter()));
+            let mut columns = columns.collect::<DataFusionResult<Vec<std::vec::IntoIter<Datum>>>>()?;
             let count = columns.first().map_or(0, ExactSizeIterator::len);
             for _ in 0..count {
                 self.push(columns.iter_mut().map(|c| c.next().unwrap_or(Datum::Null)).collect());

@@ -82,7 +82,7 @@ impl RowState for Sorted {
             return Ok(self.most_frequent());
         }
         match &self.fraction {
-            Datum::Array(fractions) => fractions.iter().map(|f| self.percentile(f)).collect::<Result<_, _>>().map(Datum::Array),
+            Datum::Array(fractions) => fractions.try_map(|f| self.percentile(f)).map(Datum::Array),
             fraction => self.percentile(fraction),
         }
     }

@@ -1,10 +1,14 @@
 //! Aggregates that take one row at a time: booleans, bits, strings, arrays, extremes.
 
+use common::array::Dimension;
 use common::datum::Datum;
+use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
+use types::array;
 use types::error::ValueError;
 
 use super::table::{RowKind, Shape};
+use crate::definition::fail;
 
 /// The running state of one aggregate over one group.
 pub(crate) trait RowState: Send + Sync + std::fmt::Debug {
@@ -40,6 +44,7 @@ pub(crate) fn kinds() -> Vec<(String, RowKind)> {
     out.push(("string_agg(text,text) text".into(), RowKind::new(|_| Box::<Joined>::default(), joined_state).nullable().ordered()));
     out.push(("string_agg(bytea,bytea) bytea".into(), RowKind::new(|_| Box::new(Joined::bytes()), joined_state).nullable().ordered()));
     out.push(("array_agg(anynonarray) anyarray".into(), RowKind::new(|_| Box::<Collected>::default(), result_state).nullable().ordered()));
+    out.push(("array_agg(anyarray) anyarray".into(), RowKind::new(|_| Box::<Nested>::default(), result_state).nullable().ordered()));
     out
 }
 
@@ -183,7 +188,7 @@ impl RowState for Collected {
     }
 
     fn state(&self) -> Vec<Datum> {
-        vec![if self.values.is_empty() { Datum::Null } else { Datum::Array(self.values.clone()) }]
+        vec![if self.values.is_empty() { Datum::Null } else { Datum::Array(self.values.clone().into()) }]
     }
 
     fn merge(&mut self, state: &[Datum]) -> Result<(), ValueError> {
@@ -199,5 +204,65 @@ impl RowState for Collected {
 
     fn size(&self) -> usize {
         self.values.capacity() * 48 + 64
+    }
+}
+
+/// `array_agg` over arrays: an array of one dimension more.
+#[derive(Debug, Default)]
+struct Nested {
+    inner: Vec<Dimension>,
+    count: i32,
+    elements: Vec<Datum>,
+}
+
+impl Nested {
+    fn take(&mut self, inner: &[Dimension], count: i32, elements: &[Datum]) -> Result<(), ValueError> {
+        if self.count == 0 {
+            self.inner = inner.to_vec();
+        } else if self.inner != inner {
+            return fail(SqlState::ARRAY_SUBSCRIPT_ERROR, "cannot accumulate arrays of different dimensionality");
+        }
+        self.count = self.count.checked_add(count).ok_or_else(array::too_large)?;
+        self.elements.extend_from_slice(elements);
+        Ok(())
+    }
+
+    fn array(&self) -> Result<Datum, ValueError> {
+        if self.count == 0 {
+            return Ok(Datum::Null);
+        }
+        let mut dimensions = vec![Dimension { length: self.count, lower: 1 }];
+        dimensions.extend_from_slice(&self.inner);
+        array::build(dimensions, self.elements.clone()).map(Datum::Array)
+    }
+}
+
+impl RowState for Nested {
+    fn update(&mut self, args: &[Datum]) -> Result<(), ValueError> {
+        let Some(Datum::Array(array)) = args.first() else {
+            return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "cannot accumulate null arrays");
+        };
+        if array.is_empty() {
+            return fail(SqlState::ARRAY_SUBSCRIPT_ERROR, "cannot accumulate empty arrays");
+        }
+        self.take(array.dimensions(), 1, array)
+    }
+
+    fn state(&self) -> Vec<Datum> {
+        vec![self.array().unwrap_or(Datum::Null)]
+    }
+
+    fn merge(&mut self, state: &[Datum]) -> Result<(), ValueError> {
+        let Some(Datum::Array(array)) = state.first() else { return Ok(()) };
+        let Some((outer, inner)) = array.dimensions().split_first() else { return Ok(()) };
+        self.take(inner, outer.length, array)
+    }
+
+    fn evaluate(&self) -> Result<Datum, ValueError> {
+        self.array()
+    }
+
+    fn size(&self) -> usize {
+        self.elements.capacity() * 48 + 64
     }
 }

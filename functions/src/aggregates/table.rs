@@ -75,7 +75,24 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         table.by_key.insert(&definition.key, (definition, implementation));
     };
     add("count(any) int8", Implementation::Count);
-    for ty in ["int2", "int4", "int8", "float4", "float8", "numeric", "text", "bpchar", "date", "time", "timestamp", "timestamptz", "oid"] {
+    for ty in [
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "numeric",
+        "text",
+        "bpchar",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "oid",
+        "anyenum",
+        "timetz",
+        "inet",
+    ] {
         add(&format!("min({ty}) {ty}"), Implementation::Native(min_udaf));
         add(&format!("max({ty}) {ty}"), Implementation::Native(max_udaf));
     }

@@ -3,10 +3,12 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use common::array::Array as CommonArray;
 use common::columns::{array_from, cell};
 use common::datum::Datum;
+use common::row::{decode_array, encode_array};
 use common::types::SqlType;
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -121,6 +123,19 @@ pub(crate) fn scalar(value: &Datum, ty: SqlType) -> DataFusionResult<ScalarValue
     ScalarValue::try_from_array(&array_from(ty, [value]).map_err(raise_row)?, 0)
 }
 
+/// Several values of a type as one: how kept rows travel.
+pub(crate) fn packed(values: Vec<Datum>, ty: SqlType) -> DataFusionResult<ScalarValue> {
+    let mut bytes = Vec::new();
+    encode_array(ty, &values.into(), &mut bytes).map_err(raise_row)?;
+    Ok(ScalarValue::Binary(Some(bytes)))
+}
+
+/// What [`packed`] made, of one row of a column.
+pub(crate) fn unpacked(array: &ArrayRef, row: usize, ty: SqlType) -> DataFusionResult<Vec<Datum>> {
+    let bytes = array.as_binary_opt::<i32>().filter(|b| b.is_valid(row)).map_or(&[0_u8][..], |b| b.value(row));
+    decode_array(ty, bytes).map(CommonArray::into_elements).map_err(raise_row)
+}
+
 /// The arguments of one row.
 pub(crate) fn row_of(values: &[ArrayRef], row: usize, types: &[SqlType]) -> DataFusionResult<Vec<Datum>> {
     values.iter().zip(types).map(|(array, ty)| cell(array, row, *ty).map_err(raise_row)).collect()
@@ -203,7 +218,7 @@ impl AggregateUDFImpl for OwnAggregate {
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DataFusionResult<Vec<FieldRef>> {
         let plan = self.plan();
         let types: Vec<DataType> = if plan.collects() {
-            plan.types.iter().map(|ty| SqlType::array_of(*ty).arrow()).collect()
+            vec![DataType::Binary; plan.types.len()]
         } else if let Some(total) = self.total(args.input_fields.first().map(|f| f.data_type())) {
             total.state_types()
         } else {

@@ -47,6 +47,7 @@ pub(crate) fn find(from: SqlType, to: SqlType) -> Option<(CastContext, Path)> {
         .or_else(|| texts(from.scalar, to.scalar))
         .or_else(|| times(from.scalar, to.scalar))
         .or_else(|| documents(from.scalar, to.scalar))
+        .or_else(|| bits_and_networks(from.scalar, to.scalar))
         .or_else(|| through_text(from.scalar, to.scalar))
 }
 
@@ -107,10 +108,12 @@ fn texts(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
 }
 
 fn times(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
-    use Scalar::{Date, Interval, Time, Timestamp, Timestamptz};
+    use Scalar::{Date, Interval, Time, Timestamp, Timestamptz, Timetz};
     Some(match (from, to) {
         (Date, Timestamp) | (Time, Interval) => (Implicit, Value),
-        (Date, Timestamptz) | (Timestamp, Timestamptz) => (Implicit, Settings),
+        (Date, Timestamptz) | (Timestamp, Timestamptz) | (Time, Timetz) => (Implicit, Settings),
+        (Timestamptz, Timetz) => (Assignment, Settings),
+        (Timetz, Time) => (Assignment, Value),
         (Timestamp, Date | Time) | (Interval, Time) => (Assignment, Value),
         (Timestamptz, Date | Time | Timestamp) => (Assignment, Settings),
         _ => return None,
@@ -126,6 +129,16 @@ fn documents(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
     })
 }
 
+fn bits_and_networks(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
+    use Scalar::{Bit, Cidr, Inet, Int4, Int8, Varbit};
+    Some(match (from, to) {
+        (Cidr, Inet) | (Bit, Varbit) | (Varbit, Bit) => (Implicit, Relabel),
+        (Inet, Cidr) => (Assignment, Value),
+        (Int4 | Int8, Bit) | (Bit, Int4 | Int8) => (Explicit, Value),
+        _ => return None,
+    })
+}
+
 /// Every type casts to text as its output does, and from text as its input does.
 fn through_text(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
     let (from_text, to_text) = (is_text(from.into()), is_text(to.into()));
@@ -134,7 +147,7 @@ fn through_text(from: Scalar, to: Scalar) -> Option<(CastContext, Path)> {
     }
     let path = |scalar| match scalar {
         Scalar::Date | Scalar::Time | Scalar::Timestamp | Scalar::Timestamptz | Scalar::Interval => Settings,
-        Scalar::Float4 | Scalar::Float8 | Scalar::Bytea => Settings,
+        Scalar::Float4 | Scalar::Float8 | Scalar::Bytea | Scalar::Timetz | Scalar::Range(_) => Settings,
         _ => Value,
     };
     if to_text { Some((Assignment, path(from))) } else { from_text.then(|| (Explicit, path(to))) }

@@ -7,7 +7,7 @@ use common::types::{Scalar, SqlType};
 use types::error::ValueError;
 use types::format_settings::FormatSettings;
 use types::json_parse::{self, Json};
-use types::{datetime, decimal, text_input, text_output, typmod};
+use types::{bits, datetime, decimal, text_input, text_output, typmod};
 
 use super::paths;
 use crate::context::CatalogLookup;
@@ -32,8 +32,7 @@ fn convert(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
         return Ok(Datum::Null);
     }
     if let (Datum::Array(elements), true, true) = (value, from.is_array, to.is_array) {
-        let cast = elements.iter().map(|e| cast_value(e, from.element(), to.element(), env));
-        return cast.collect::<Result<_, _>>().map(Datum::Array);
+        return elements.try_map(|e| cast_value(e, from.element(), to.element(), env)).map(Datum::Array);
     }
     if from.without_typmod() == to.without_typmod() {
         return Ok(value.clone());
@@ -55,6 +54,17 @@ fn convert(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
         (Datum::Text(text), Scalar::Jsonb, Scalar::Json) => Ok(Datum::Text(text.clone())),
         (Datum::Text(text), Scalar::Jsonb, _) => jsonb_to(text, to, env),
         (Datum::Text(text), Scalar::Char, Scalar::Int4) => Ok(Datum::Int4(text.bytes().next().map_or(0, |b| i32::from(b.cast_signed())))),
+        (Datum::Text(bits), Scalar::Bit | Scalar::Varbit, Scalar::Bit | Scalar::Varbit) => Ok(Datum::Text(bits.clone())),
+        (Datum::Text(bits), Scalar::Bit, Scalar::Int8) => bits::to_integer(bits, 64, "bigint").map(Datum::Int8),
+        (Datum::Text(bits), Scalar::Bit, Scalar::Int4) => {
+            let number = bits::to_integer(bits, 32, "integer")?;
+            Ok(Datum::Int4(i32::try_from(number).unwrap_or(0)))
+        }
+        (Datum::Int4(number), _, Scalar::Bit) => Ok(Datum::Text(bits::of_integer(i64::from(*number), bit_length(to)))),
+        (Datum::Int8(number), _, Scalar::Bit) => Ok(Datum::Text(bits::of_integer(*number, bit_length(to)))),
+        (Datum::Bytea(bytes), Scalar::Inet | Scalar::Cidr, Scalar::Inet | Scalar::Cidr) => {
+            Ok(crate::library::networks::cast(bytes, to.scalar).unwrap_or(Datum::Null))
+        }
         (Datum::Int4(number), _, Scalar::Char) => match i8::try_from(*number) {
             Ok(0) => Ok(Datum::Text(String::new())),
             Ok(byte) => Ok(Datum::Text(char::from(byte.cast_unsigned()).to_string())),
@@ -64,10 +74,19 @@ fn convert(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>)
     }
 }
 
+/// How many bits a number becomes.
+fn bit_length(ty: SqlType) -> usize {
+    usize::try_from(ty.typmod).unwrap_or(1)
+}
+
 fn to_text(value: &Datum, from: SqlType, to: SqlType, env: &CastEnvironment<'_>) -> Result<Datum, ValueError> {
     let text = match value {
         Datum::Text(text) if from.scalar == Scalar::Bpchar => text.trim_end_matches(' ').to_owned(),
         Datum::Text(text) => text.clone(),
+        // An address as a text shows its mask.
+        Datum::Bytea(bytes) if matches!(from.scalar, Scalar::Inet | Scalar::Cidr) && !from.is_array => {
+            types::network::Inet::from_bytes(bytes).map(|v| v.text(true)).unwrap_or_default()
+        }
         Datum::Bool(value) => (if *value { "true" } else { "false" }).to_owned(),
         Datum::Oid(oid) if paths::is_registered(from.scalar) => object_text(*oid, from.scalar, env.catalog),
         _ => text_output::to_text(value, from, env.format),
@@ -83,7 +102,7 @@ pub fn object_text(oid: u32, kind: Scalar, catalog: Option<&dyn CatalogLookup>) 
     if kind == Scalar::Regtype
         && let Some(ty) = SqlType::from_oid(common::ids::Oid(oid))
     {
-        return ty.display_name();
+        return ty.plain_name();
     }
     catalog.and_then(|c| c.object_name(kind, oid)).unwrap_or_else(|| oid.to_string())
 }

@@ -1,17 +1,17 @@
-//! Functions and operators on arrays, which have one dimension and begin at 1.
+//! Functions and operators on arrays.
 
+use std::borrow::Cow;
+
+use common::array::{Array, Dimension};
 use common::datum::Datum;
 use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use types::error::ValueError;
-use types::json;
+use types::{array, json};
 
 use crate::conditional::compare;
 use crate::definition::{Args, Definition, fail, row, text};
 use crate::set_returning::series;
-
-/// `array_fill` makes no longer array.
-const ELEMENTS_MAX: usize = 10_000_000;
 
 pub(crate) fn definitions() -> Vec<Definition> {
     let mut out = Vec::new();
@@ -34,15 +34,15 @@ pub(crate) fn definitions() -> Vec<Definition> {
         out.push(row(&format!("{name}(anyarray,anyarray) bool"), overlap));
     }
     out.extend([
-        row("array_length(anyarray,int4) int4", length),
-        row("array_upper(anyarray,int4) int4", length),
-        row("array_lower(anyarray,int4) int4", |a| Ok(if length(a)?.is_null() { Datum::Null } else { Datum::Int4(1) })),
-        row("cardinality(anyarray) int4", |a| count(a.array(0)?).map(Datum::Int4)),
-        row("array_ndims(anyarray) int4", |a| Ok(if a.array(0)?.is_empty() { Datum::Null } else { Datum::Int4(1) })),
-        row("array_dims(anyarray) text", |a| match a.array(0)?.len() {
+        row("array_length(anyarray,int4) int4", |a| Ok(dimension(a)?.map_or(Datum::Null, |d| Datum::Int4(d.length)))),
+        row("array_upper(anyarray,int4) int4", |a| Ok(dimension(a)?.map_or(Datum::Null, |d| Datum::Int4(d.upper())))),
+        row("array_lower(anyarray,int4) int4", |a| Ok(dimension(a)?.map_or(Datum::Null, |d| Datum::Int4(d.lower)))),
+        row("cardinality(anyarray) int4", |a| Ok(Datum::Int4(a.array(0)?.len() as i32))),
+        row("array_ndims(anyarray) int4", |a| match a.array(0)?.dimensions().len() {
             0 => Ok(Datum::Null),
-            length => text(format!("[1:{length}]")),
+            count => Ok(Datum::Int4(count as i32)),
         }),
+        row("array_dims(anyarray) text", |a| Ok(array::dimensions_text(a.array(0)?).map_or(Datum::Null, Datum::Text))),
         row("array_position(anycompatiblearray,anycompatible) int4", position).nullable(),
         row("array_position(anycompatiblearray,anycompatible,int4) int4", position).nullable(),
         row("array_positions(anycompatiblearray,anycompatible) int4[]", positions).nullable(),
@@ -50,7 +50,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("array_replace(anycompatiblearray,anycompatible,anycompatible) anycompatiblearray", replace).nullable(),
         row("array_fill(anyelement,int4[]) anyarray", fill).nullable(),
         row("array_fill(anyelement,int4[],int4[]) anyarray", fill).nullable(),
-        row("trim_array(anyarray,int4) anyarray", trim),
+        row("trim_array(anyarray,int4) anyarray", |a| array::trim(a.array(0)?, a.int4(1)?).map(Datum::Array)),
         row("array_larger(anyarray,anyarray) anyarray", |a| extreme(a, true)),
         row("array_smaller(anyarray,anyarray) anyarray", |a| extreme(a, false)),
         row("array_to_json(anyarray) json", |a| to_json(a, false)).stable(),
@@ -61,40 +61,42 @@ pub(crate) fn definitions() -> Vec<Definition> {
     out
 }
 
-/// The elements of an argument; none for NULL.
-fn elements<'a>(args: &Args<'a>, index: usize) -> Result<&'a [Datum], ValueError> {
-    if args.is_null(index) { Ok(&[]) } else { args.array(index) }
+/// An array argument; empty for NULL.
+fn present<'a>(args: &Args<'a>, index: usize) -> Result<Cow<'a, Array>, ValueError> {
+    if args.is_null(index) { Ok(Cow::Owned(Array::default())) } else { args.array(index).map(Cow::Borrowed) }
 }
 
 fn append(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let mut out = elements(args, 0)?.to_vec();
-    out.push(args.value(1).clone());
-    Ok(Datum::Array(out))
+    array::extend(&*present(args, 0)?, args.value(1).clone(), true).map(Datum::Array)
 }
 
 fn prepend(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let rest = elements(args, 1)?;
-    let mut out = Vec::with_capacity(rest.len() + 1);
-    out.push(args.value(0).clone());
-    out.extend_from_slice(rest);
-    Ok(Datum::Array(out))
+    array::extend(&*present(args, 1)?, args.value(0).clone(), false).map(Datum::Array)
 }
 
 fn cat(args: &Args<'_>) -> Result<Datum, ValueError> {
-    if args.is_null(0) && args.is_null(1) {
-        return Ok(Datum::Null);
+    match (args.is_null(0), args.is_null(1)) {
+        (true, _) => Ok(args.value(1).clone()),
+        (_, true) => Ok(args.value(0).clone()),
+        _ => array::concatenate(args.array(0)?, args.array(1)?).map(Datum::Array),
     }
-    Ok(Datum::Array([elements(args, 0)?, elements(args, 1)?].concat()))
 }
 
-fn count(elements: &[Datum]) -> Result<i32, ValueError> {
-    i32::try_from(elements.len()).map_err(|_| ValueError::out_of_range("integer"))
+/// The dimension that the second argument counts; `None` when the array has it not.
+fn dimension(args: &Args<'_>) -> Result<Option<Dimension>, ValueError> {
+    let at = usize::try_from(args.int4(1)?).ok().and_then(|n| n.checked_sub(1));
+    Ok(at.and_then(|at| args.array(0).ok()?.dimensions().get(at)).copied())
 }
 
-/// NULL for an empty array and for a dimension that the array has not.
-fn length(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let elements = args.array(0)?;
-    if elements.is_empty() || args.int4(1)? != 1 { Ok(Datum::Null) } else { count(elements).map(Datum::Int4) }
+/// 0A000 for what only goes through arrays of one dimension.
+fn flat<'a>(args: &Args<'a>, message: &str) -> Result<&'a Array, ValueError> {
+    let array = args.array(0)?;
+    if array.dimensions().len() > 1 { fail(SqlState::FEATURE_NOT_SUPPORTED, message) } else { Ok(array) }
+}
+
+/// The subscripts of an array of one dimension.
+fn subscripts_of(array: &Array) -> impl Iterator<Item = i32> {
+    array.dimensions().first().map_or(1, |d| d.lower)..
 }
 
 /// Whether two elements are equal, NULLs as well.
@@ -122,7 +124,7 @@ fn comparable(args: &Args<'_>, index: usize) -> Result<SqlType, ValueError> {
 fn contains(args: &Args<'_>, whole: usize, part: usize) -> Result<Datum, ValueError> {
     let ty = comparable(args, whole)?;
     let whole = args.array(whole)?;
-    for wanted in args.array(part)? {
+    for wanted in args.array(part)?.iter() {
         if !includes(whole, wanted, ty)? {
             return Ok(Datum::Bool(false));
         }
@@ -133,7 +135,7 @@ fn contains(args: &Args<'_>, whole: usize, part: usize) -> Result<Datum, ValueEr
 fn overlap(args: &Args<'_>) -> Result<Datum, ValueError> {
     let ty = comparable(args, 0)?;
     let other = args.array(1)?;
-    for element in args.array(0)? {
+    for element in args.array(0)?.iter() {
         if includes(other, element, ty)? {
             return Ok(Datum::Bool(true));
         }
@@ -158,12 +160,13 @@ fn position(args: &Args<'_>) -> Result<Datum, ValueError> {
         return Ok(Datum::Null);
     }
     let ty = comparable(args, 0)?;
+    let array = flat(args, "searching for elements in multidimensional arrays is not supported")?;
     let start = match args.len() {
-        2 => 1,
+        2 => i32::MIN,
         _ if args.is_null(2) => return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "initial position must not be null"),
-        _ => args.int4(2)?.max(1),
+        _ => args.int4(2)?,
     };
-    for (element, at) in args.array(0)?.iter().zip(1_i32..) {
+    for (element, at) in array.iter().zip(subscripts_of(array)) {
         if at >= start && same(element, args.value(1), ty)? {
             return Ok(Datum::Int4(at));
         }
@@ -176,13 +179,14 @@ fn positions(args: &Args<'_>) -> Result<Datum, ValueError> {
         return Ok(Datum::Null);
     }
     let ty = comparable(args, 0)?;
+    let array = flat(args, "searching for elements in multidimensional arrays is not supported")?;
     let mut out = Vec::new();
-    for (element, at) in args.array(0)?.iter().zip(1_i32..) {
+    for (element, at) in array.iter().zip(subscripts_of(array)) {
         if same(element, args.value(1), ty)? {
             out.push(Datum::Int4(at));
         }
     }
-    Ok(Datum::Array(out))
+    Ok(Datum::Array(out.into()))
 }
 
 fn remove(args: &Args<'_>) -> Result<Datum, ValueError> {
@@ -190,13 +194,15 @@ fn remove(args: &Args<'_>) -> Result<Datum, ValueError> {
         return Ok(Datum::Null);
     }
     let ty = comparable(args, 0)?;
+    let array = flat(args, "removing elements from multidimensional arrays is not supported")?;
     let mut out = Vec::new();
-    for element in args.array(0)? {
+    for element in array.iter() {
         if !same(element, args.value(1), ty)? {
             out.push(element.clone());
         }
     }
-    Ok(Datum::Array(out))
+    let dimensions = array.dimensions().iter().map(|d| Dimension { length: out.len() as i32, ..*d }).collect();
+    array::build(dimensions, out).map(Datum::Array)
 }
 
 fn replace(args: &Args<'_>) -> Result<Datum, ValueError> {
@@ -204,13 +210,8 @@ fn replace(args: &Args<'_>) -> Result<Datum, ValueError> {
         return Ok(Datum::Null);
     }
     let ty = comparable(args, 0)?;
-    let mut out = args.array(0)?.to_vec();
-    for element in &mut out {
-        if same(element, args.value(1), ty)? {
-            *element = args.value(2).clone();
-        }
-    }
-    Ok(Datum::Array(out))
+    let replaced = |element: &Datum| Ok(if same(element, args.value(1), ty)? { args.value(2).clone() } else { element.clone() });
+    args.array(0)?.try_map(replaced).map(Datum::Array)
 }
 
 fn fill(args: &Args<'_>) -> Result<Datum, ValueError> {
@@ -219,40 +220,25 @@ fn fill(args: &Args<'_>) -> Result<Datum, ValueError> {
     }
     let dimensions = args.array(1)?;
     let bounds = if args.len() > 2 { Some(args.array(2)?) } else { None };
-    if dimensions.iter().chain(bounds.unwrap_or_default()).any(Datum::is_null) {
+    let wrong = |detail: &str| {
+        Err(ValueError::Other {
+            sqlstate: SqlState::ARRAY_SUBSCRIPT_ERROR,
+            message: "wrong number of array subscripts".to_owned(),
+            detail: Some(detail.to_owned()),
+            hint: None,
+        })
+    };
+    if dimensions.dimensions().len() > 1 || bounds.is_some_and(|b| b.dimensions().len() > 1) {
+        return wrong("Dimension array must be one dimensional.");
+    }
+    if dimensions.iter().chain(bounds.into_iter().flat_map(|b| b.iter())).any(Datum::is_null) {
         return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension values cannot be null");
     }
     if bounds.is_some_and(|bounds| bounds.len() != dimensions.len()) {
-        return Err(ValueError::Other {
-            sqlstate: SqlState::ARRAY_SUBSCRIPT_ERROR,
-            message: "wrong number of array subscripts".to_owned(),
-            detail: Some("Low bound array has different size than dimensions array.".to_owned()),
-            hint: None,
-        });
+        return wrong("Low bound array has different size than dimensions array.");
     }
-    let length = match dimensions {
-        [] => return Ok(Datum::Array(Vec::new())),
-        [Datum::Int4(length)] => *length,
-        _ => return fail(SqlState::FEATURE_NOT_SUPPORTED, "an array of more than one dimension is not supported"),
-    };
-    let Some(length) = usize::try_from(length).ok().filter(|length| *length <= ELEMENTS_MAX) else {
-        return fail(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"));
-    };
-    if length > 0 && bounds.is_some_and(|bounds| *bounds != [Datum::Int4(1)]) {
-        return fail(SqlState::FEATURE_NOT_SUPPORTED, "an array that does not begin at 1 is not supported");
-    }
-    Ok(Datum::Array(vec![args.value(0).clone(); length]))
-}
-
-fn trim(args: &Args<'_>) -> Result<Datum, ValueError> {
-    let elements = args.array(0)?;
-    match usize::try_from(args.int4(1)?).ok().and_then(|n| elements.len().checked_sub(n)) {
-        Some(kept) => Ok(Datum::Array(elements[..kept].to_vec())),
-        None => {
-            let message = format!("number of elements to trim must be between 0 and {}", elements.len());
-            fail(SqlState::ARRAY_SUBSCRIPT_ERROR, message)
-        }
-    }
+    let numbers = |array: &Array| array.iter().map(|v| if let Datum::Int4(v) = v { *v } else { 0 }).collect::<Vec<i32>>();
+    array::fill(args.value(0), &numbers(dimensions), bounds.map(numbers).as_deref()).map(Datum::Array)
 }
 
 fn extreme(args: &Args<'_>, larger: bool) -> Result<Datum, ValueError> {
@@ -263,17 +249,29 @@ fn extreme(args: &Args<'_>, larger: bool) -> Result<Datum, ValueError> {
 }
 
 fn to_json(args: &Args<'_>, line_feeds: bool) -> Result<Datum, ValueError> {
-    let ty = args.ty(0).element();
     let format = &args.settings().format;
-    let documents: Vec<String> = args.array(0)?.iter().map(|element| json::from_datum(element, ty, format)).collect();
-    text(format!("[{}]", documents.join(if line_feeds { ",\n " } else { "," })))
+    if !line_feeds {
+        return text(json::from_datum(args.value(0), args.ty(0), format));
+    }
+    let array = args.array(0)?;
+    // Only the outer dimension is broken into lines.
+    let rows = match array.dimensions() {
+        [] => Vec::new(),
+        [_] => array.iter().map(|element| json::from_datum(element, args.ty(0).element(), format)).collect(),
+        [outer, inner @ ..] => {
+            let rows = array.chunks(array.len() / (outer.length as usize).max(1));
+            let row = |row: &[Datum]| Ok(json::from_datum(&Datum::Array(array::build(inner.to_vec(), row.to_vec())?), args.ty(0), format));
+            rows.map(row).collect::<Result<_, ValueError>>()?
+        }
+    };
+    text(format!("[{}]", rows.join(",\n ")))
 }
 
 fn subscripts(args: &Args<'_>, reverse: bool) -> Result<Datum, ValueError> {
-    let last = if args.int4(1)? == 1 { count(args.array(0)?)? } else { 0 };
-    let mut next = 0;
+    let Some(dimension) = dimension(args)? else { return Ok(Datum::Array(Array::default())) };
+    let (mut next, last) = (dimension.lower - 1, dimension.upper());
     series(|| {
         next += 1;
-        Ok((next <= last).then(|| Datum::Int4(if reverse { last + 1 - next } else { next })))
+        Ok((next <= last).then(|| Datum::Int4(if reverse { last - (next - dimension.lower) } else { next })))
     })
 }

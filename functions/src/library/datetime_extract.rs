@@ -29,7 +29,7 @@ use crate::registry::call_hidden;
 use crate::typed_expr::{DecimalForm, TypedExpr};
 
 /// The types that have fields.
-const TYPES: [&str; 5] = ["date", "time", "timestamp", "timestamptz", "interval"];
+const TYPES: [&str; 6] = ["date", "time", "timetz", "timestamp", "timestamptz", "interval"];
 
 /// Digits of a field that travels as a decimal: an interval's hours have ten.
 const DIGITS: u8 = 10;

@@ -12,9 +12,8 @@ use common::types::{Scalar, SqlType};
 use types::error::ValueError;
 use types::{calendar, datetime, typmod, zone};
 
-use crate::definition::{Args, Build, Definition, build, row, text, wait};
-use crate::error::{FunctionError, Result};
-use crate::typed_expr::TypedExpr;
+use crate::definition::{Args, Definition, row, text, wait};
+use crate::error::Result;
 
 /// Seconds have no more digits.
 const DIGITS_MAX: i32 = 6;
@@ -25,8 +24,6 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("current_date() date", |a| Ok(Datum::Date(datetime::timestamptz_to_date(now(a), a.settings().format.time_zone)))).stable(),
         row("clock_timestamp() timestamptz", |_| Ok(Datum::Timestamp(clock_micros()))).volatile(),
         row("timeofday() text", |a| text(time_of_day(a))).volatile(),
-        build("current_time() time", with_time_zone).stable(),
-        build("current_time(int4) time", with_time_zone).stable(),
     ];
     for name in ["now", "transaction_timestamp", "current_timestamp"] {
         out.push(row(&format!("{name}() timestamptz"), |a| Ok(Datum::Timestamp(now(a)))).stable());
@@ -74,10 +71,6 @@ fn local_time(args: &Args<'_>) -> Datum {
 
 fn rounded(value: Datum, ty: Scalar, args: &Args<'_>) -> Result<Datum, ValueError> {
     typmod::apply_typmod(value, SqlType::with_typmod(ty, args.int4(0)?.clamp(0, DIGITS_MAX)), true)
-}
-
-fn with_time_zone(_: &Build<'_>, _: Vec<TypedExpr>) -> Result<TypedExpr> {
-    Err(FunctionError::Unsupported("the type time with time zone".into()))
 }
 
 fn clock_micros() -> i64 {

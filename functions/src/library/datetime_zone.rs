@@ -13,10 +13,9 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::datetime::{self, ZoneName};
 use types::error::ValueError;
 
-use crate::definition::{Build, Call, Definition, build, columns};
-use crate::error::{FunctionError, Result, internal, raise, raise_row};
+use crate::definition::{Call, Definition, columns};
+use crate::error::{internal, raise, raise_row};
 use crate::primitive_columns::unary;
-use crate::typed_expr::TypedExpr;
 
 pub(crate) fn definitions() -> Vec<Definition> {
     vec![
@@ -24,14 +23,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         columns("timezone(text,timestamptz) timestamp", timezone),
         columns("timezone(interval,timestamp) timestamptz", timezone),
         columns("timezone(interval,timestamptz) timestamp", timezone),
-        build("timezone(text,time) time", with_time_zone),
-        build("timezone(interval,time) time", with_time_zone),
     ]
-}
-
-/// PostgreSQL turns a time into one with time zone here.
-fn with_time_zone(_: &Build<'_>, _: Vec<TypedExpr>) -> Result<TypedExpr> {
-    Err(FunctionError::Unsupported("the type time with time zone".into()))
 }
 
 fn zone_of(zone: &Datum) -> Result<Option<ZoneName>, ValueError> {

@@ -21,8 +21,10 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row(ON_A_LINE, |a| text(format!("{LINE}{}", a.text(0)?))).hidden(),
     ];
     for ty in ["json", "jsonb"] {
-        out.push(row(&format!("{ty}_build_array(variadic any) {ty}"), build_array).nullable().stable());
-        out.push(row(&format!("{ty}_build_object(variadic any) {ty}"), build_object).nullable().stable());
+        for args in ["", "variadic any"] {
+            out.push(row(&format!("{ty}_build_array({args}) {ty}"), build_array).nullable().stable());
+            out.push(row(&format!("{ty}_build_object({args}) {ty}"), build_object).nullable().stable());
+        }
         out.push(row(&format!("{ty}_object(text[]) {ty}"), object_of_pairs));
         out.push(row(&format!("{ty}_object(text[],text[]) {ty}"), object_of_two));
     }

@@ -29,5 +29,5 @@ fn keys(args: &Args<'_>) -> Result<Datum, ValueError> {
 fn elements(args: &Args<'_>, convert: fn(&str) -> Result<Option<String>, ValueError>) -> Result<Datum, ValueError> {
     let elements = json::array_elements(args.text(0)?, function(args))?;
     let values = elements.into_iter().map(|element| Ok(convert(element)?.map_or(Datum::Null, Datum::Text)));
-    values.collect::<Result<_, ValueError>>().map(Datum::Array)
+    values.collect::<Result<common::array::Array, ValueError>>().map(Datum::Array)
 }

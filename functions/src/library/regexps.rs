@@ -4,19 +4,14 @@ use std::sync::Arc;
 
 use common::datum::Datum;
 use common::sqlstate::SqlState;
-use datafusion::arrow::array::{Array, ListBuilder, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use types::error::ValueError;
 use types::like::similar_to_regexp;
-use types::regexp::{Flags, Regexp};
+use types::regexp::{Flags, Match, Regexp};
 use types::regexp_functions as regexps;
 
 use super::strings::list;
-use super::text_columns::{on_arrays, texts};
-use crate::definition::{Args, Call, Definition, columns_typed, row, text};
-use crate::error::{Result, internal, raise};
+use crate::definition::{Args, Definition, row, text};
+use crate::error::Result;
 
 type Value = Result<Datum, ValueError>;
 
@@ -115,10 +110,7 @@ fn testing() -> Vec<Definition> {
             let value = a.text(0)?;
             Ok(match expression(a, 2)?.find_at(value, 0)? {
                 None => Datum::Null,
-                Some(found) => {
-                    let part = |part: Option<&str>| part.map_or(Datum::Null, |part| Datum::Text(part.to_owned()));
-                    Datum::Array(regexps::matched(value, &found).into_iter().map(part).collect())
-                }
+                Some(found) => parts_of(value, &found),
             })
         }));
     }
@@ -160,45 +152,21 @@ fn splitting() -> Vec<Definition> {
         });
     }
     for signature in ["set_of_regexp_matches(text,text) text[]", "set_of_regexp_matches(text,text,text) text[]"] {
-        out.push(columns_typed(signature, regexp_matches, |_| list_of_lists()));
+        out.push(row(signature, regexp_matches));
     }
     out
 }
 
-/// A list of text arrays: the rows that `regexp_matches` answers.
-fn list_of_lists() -> DataType {
-    let texts = DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
-    DataType::List(Arc::new(Field::new("item", texts, true)))
+/// The rows that `regexp_matches` answers, each a text array.
+fn regexp_matches(args: &Args<'_>) -> Value {
+    let flags = Flags::parse(if args.len() > 2 { args.text(2)? } else { "" })?;
+    let value = args.text(0)?;
+    let found = regexps::matches(&*Regexp::cached(args.text(1)?, flags)?, value, flags.global)?;
+    Ok(Datum::Array(found.iter().map(|found| parts_of(value, found)).collect()))
 }
 
-fn regexp_matches(_: &Call<'_>, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-    on_arrays(args, |arrays| {
-        let [text, pattern, rest @ ..] = arrays else { return Err(internal("regexp_matches has two arguments or three")) };
-        let (text, pattern) = (texts(text)?, texts(pattern)?);
-        let flags = rest.first().map(texts).transpose()?;
-        let mut builder = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
-        for (row, (text, pattern)) in text.iter().zip(pattern).enumerate() {
-            let flags = match flags {
-                None => Some(""),
-                Some(flags) => flags.is_valid(row).then(|| flags.value(row)),
-            };
-            if let (Some(text), Some(pattern), Some(flags)) = (text, pattern, flags) {
-                append_matches(&mut builder, text, pattern, flags).map_err(raise)?;
-            }
-            builder.append(true);
-        }
-        Ok(Arc::new(builder.finish()))
-    })
-}
-
-fn append_matches(builder: &mut ListBuilder<ListBuilder<StringBuilder>>, text: &str, pattern: &str, flags: &str) -> Result<(), ValueError> {
-    let flags = Flags::parse(flags)?;
-    for found in regexps::matches(&*Regexp::cached(pattern, flags)?, text, flags.global)? {
-        let parts = builder.values();
-        for part in regexps::matched(text, &found) {
-            parts.values().append_option(part);
-        }
-        parts.append(true);
-    }
-    Ok(())
+/// The parts that a match caught.
+fn parts_of(text: &str, found: &Match) -> Datum {
+    let part = |part: Option<&str>| part.map_or(Datum::Null, |part| Datum::Text(part.to_owned()));
+    Datum::Array(regexps::matched(text, found).into_iter().map(part).collect())
 }

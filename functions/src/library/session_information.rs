@@ -36,8 +36,8 @@ pub(crate) fn definitions() -> Vec<Definition> {
         row("pg_jit_available() bool", |_| Ok(Datum::Bool(false))).stable(),
         row("pg_trigger_depth() int4", |_| Ok(Datum::Int4(0))).stable(),
         row("pg_collation_for(any) text", collation).nullable().stable(),
-        row("num_nulls(any,variadic any) int4", |a| count(a, true)).nullable(),
-        row("num_nonnulls(any,variadic any) int4", |a| count(a, false)).nullable(),
+        row("num_nulls(variadic any) int4", |a| count(a, true)).nullable(),
+        row("num_nonnulls(variadic any) int4", |a| count(a, false)).nullable(),
     ];
     for name in ["current_user", "session_user", "current_role", "user", "getpgusername"] {
         out.push(row(&format!("{name}() name"), |a| text(a.settings().user.as_ref())).stable());

@@ -36,6 +36,7 @@ fn concatenation() -> Vec<Definition> {
         build("anytextcat(anynonarray,text) text", joined),
         row("concat(variadic any) text", |a| Ok(Datum::Text((0..a.len()).filter_map(|i| shown(a, i)).collect()))).nullable().stable(),
         row("concat_ws(text,variadic any) text", concat_ws).nullable().stable(),
+        row("format(text) text", formatted).nullable().stable(),
         row("format(text,variadic any) text", formatted).nullable().stable(),
     ]
 }
@@ -228,7 +229,7 @@ fn normalized(value: &str, form: &str) -> Result<String, ValueError> {
 
 fn string_to_array(args: &Args<'_>) -> Value {
     if args.is_null(0) {
-        return if args.call.name.starts_with("set_of_") { Ok(Datum::Array(Vec::new())) } else { Ok(Datum::Null) };
+        return if args.call.name.starts_with("set_of_") { Ok(Datum::Array(common::array::Array::default())) } else { Ok(Datum::Null) };
     }
     let separator = if args.is_null(1) { None } else { Some(args.text(1)?) };
     let null = if args.is_null(2) { None } else { Some(args.text(2)?) };

@@ -239,18 +239,29 @@ impl Reader<'_> {
                 let ty = self.type_name();
                 expr = resolve::cast(self.cx, expr, ty, CastContext::Explicit)?;
             } else if self.take("[") {
-                let index = self.expr(0)?;
-                if self.take(":") {
-                    let high = self.expr(0)?;
-                    expr = resolve::slice_of(self.cx, expr, Some(index), Some(high))?;
-                } else {
-                    expr = resolve::subscript(self.cx, expr, index)?;
+                let mut subscripts = vec![self.subscript()?];
+                while self.take("[") {
+                    subscripts.push(self.subscript()?);
                 }
-                self.expect("]");
+                expr = resolve::subscript(self.cx, expr, subscripts)?;
             } else {
                 return Ok(expr);
             }
         }
+    }
+
+    /// What stands behind an opening bracket, and the closing one.
+    fn subscript(&mut self) -> Result<resolve::Subscript> {
+        let is = |token: &Token, op: &str| matches!(token, Token::Op(found) if found == op);
+        let low = if is(self.peek(), ":") { None } else { Some(self.expr(0)?) };
+        let subscript = if self.take(":") {
+            let high = if is(self.peek(), "]") { None } else { Some(self.expr(0)?) };
+            resolve::Subscript::Slice(low, high)
+        } else {
+            low.map_or(resolve::Subscript::Slice(None, None), resolve::Subscript::Index)
+        };
+        self.expect("]");
+        Ok(subscript)
     }
 
     fn type_name(&mut self) -> SqlType {

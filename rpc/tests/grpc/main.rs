@@ -115,7 +115,7 @@ async fn reads_cross_the_network() {
 }
 
 #[tokio::test]
-async fn writes_cross_the_network() {
+async fn locks_cross_the_network() {
     let worker = Arc::new(FakeWorker::default());
     let node = Node::start(Some(Arc::clone(&worker)), None).await;
     let client = node.worker();
@@ -139,6 +139,31 @@ async fn writes_cross_the_network() {
     let table = LockTableRequest { catalog_version, transaction, relation: RelationId(8), mode: LockMode::Exclusive, wait, is_known: true };
     client.lock_table(table).await.unwrap();
     worker.assert_last(&table);
+
+    let key = AdvisoryKey::One(i64::MIN);
+    assert!(client.advisory_lock(key, LockMode::Share, wait).await.unwrap());
+    worker.assert_last(&(key, LockMode::Share, wait));
+    client.advisory_unlock(9, key, Some(LockMode::Share)).await.unwrap();
+    worker.assert_last(&(9, key, Some(LockMode::Share)));
+    client.keep_sessions(vec![9, 10]).await.unwrap();
+    worker.assert_last(&vec![9, 10]);
+    client.end_session(9).await.unwrap();
+    worker.assert_last(&9);
+    assert_eq!(client.lock_waits().await.unwrap(), vec![lock_waiter()]);
+    assert_eq!(client.held_locks().await.unwrap()[0].mode, LockMode::Exclusive);
+    client.end_wait(7, EndOfWait::Deadlock("x".to_owned())).await.unwrap();
+    worker.assert_last(&(7, EndOfWait::Deadlock("x".to_owned())));
+    client.cancel_waits(8).await.unwrap();
+    worker.assert_last(&8);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn writes_cross_the_network() {
+    let worker = Arc::new(FakeWorker::default());
+    let node = Node::start(Some(Arc::clone(&worker)), None).await;
+    let client = node.worker();
+    let (catalog_version, transaction) = (CatalogVersion(5), TransactionId(77));
 
     let write = WriteRequest {
         catalog_version,
@@ -181,22 +206,6 @@ async fn writes_cross_the_network() {
     assert_eq!(client.vote_of(transaction).await.unwrap(), Vote::Decided(Outcome::Aborted));
     client.keep_alive(vec![transaction, TransactionId(78)]).await.unwrap();
     worker.assert_last(&vec![transaction, TransactionId(78)]);
-
-    let key = AdvisoryKey::One(i64::MIN);
-    assert!(client.advisory_lock(key, LockMode::Share, wait).await.unwrap());
-    worker.assert_last(&(key, LockMode::Share, wait));
-    client.advisory_unlock(9, key, Some(LockMode::Share)).await.unwrap();
-    worker.assert_last(&(9, key, Some(LockMode::Share)));
-    client.keep_sessions(vec![9, 10]).await.unwrap();
-    worker.assert_last(&vec![9, 10]);
-    client.end_session(9).await.unwrap();
-    worker.assert_last(&9);
-    assert_eq!(client.lock_waits().await.unwrap(), vec![lock_waiter()]);
-    assert_eq!(client.held_locks().await.unwrap()[0].mode, LockMode::Exclusive);
-    client.end_wait(7, EndOfWait::Deadlock("x".to_owned())).await.unwrap();
-    worker.assert_last(&(7, EndOfWait::Deadlock("x".to_owned())));
-    client.cancel_waits(8).await.unwrap();
-    worker.assert_last(&8);
 
     let change = IndexFeedChange { partition: PARTITION, at: Timestamp(6), key: Bytes::from_static(b"k"), value: None };
     let source = (WorkerId(1), GroupId(2));

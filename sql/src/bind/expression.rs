@@ -40,8 +40,15 @@ impl Binder<'_> {
             Tree::Nested(inner) => self.expression(inner, env),
             Tree::Function(function) => self.function(function, env),
             Tree::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
-                let value = self.expression(expr, env)?;
-                self.cast_to(value, super::type_name::sql_type(data_type)?)
+                let named = super::type_name::named_type(data_type, self.settings)?;
+                let value = match expr.as_ref() {
+                    Tree::Array(array) if array.elem.is_empty() && named.ty.is_array => {
+                        resolve::literal(&common::datum::Datum::Array(common::array::Array::default()), named.ty)
+                    }
+                    expr => self.expression(expr, env)?,
+                };
+                let value = self.cast_to(value, named.ty)?;
+                self.in_domain(value, named.domain.as_deref())
             }
             Tree::TypedString(typed) => self.typed_string(typed),
             Tree::Interval(interval) => self.interval(interval),
@@ -198,23 +205,28 @@ impl Binder<'_> {
         }
         let qualified = names.len() > 1;
         let mut value = if qualified { self.qualified_column(&names, env)? } else { self.expression(root, env)? };
+        let mut subscripts = Vec::new();
         for access in chain.iter().skip(names.len().saturating_sub(1)) {
-            value = match access {
-                AccessExpr::Subscript(Subscript::Index { index }) => {
-                    let index = self.expression(index, env)?;
-                    resolve::subscript(&self.cx(), value, index)?
-                }
-                AccessExpr::Subscript(Subscript::Slice { stride: Some(_), .. }) => {
-                    return Err(BindError::unsupported("an array slice with a stride"));
-                }
-                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
-                    let bound = |tree: &Option<Tree>| tree.as_ref().map(|tree| self.expression(tree, env)).transpose();
-                    resolve::slice_of(&self.cx(), value, bound(lower_bound)?, bound(upper_bound)?)?
-                }
+            match access {
+                AccessExpr::Subscript(subscript) => subscripts.push(self.subscript(subscript, env)?),
                 AccessExpr::Dot(_) => return Err(BindError::unsupported("a field of a composite value")),
-            };
+            }
+        }
+        if !subscripts.is_empty() {
+            value = resolve::subscript(&self.cx(), value, subscripts)?;
         }
         Ok(value)
+    }
+
+    pub(crate) fn subscript(&self, subscript: &Subscript, env: &Environment<'_>) -> Result<resolve::Subscript> {
+        let bound = |tree: &Option<Tree>| tree.as_ref().map(|tree| self.expression(tree, env)).transpose();
+        Ok(match subscript {
+            Subscript::Index { index } => resolve::Subscript::Index(self.expression(index, env)?),
+            Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                resolve::Subscript::Slice(bound(lower_bound)?, bound(upper_bound)?)
+            }
+            Subscript::Slice { stride: Some(_), .. } => return Err(BindError::unsupported("an array slice with a stride")),
+        })
     }
 
     fn column(&self, ident: &Ident, env: &Environment<'_>) -> Result<TypedExpr> {

@@ -24,6 +24,7 @@ use crate::bound::{BoundInsert, ConflictAction, OnConflict};
 use crate::error::{BindError, Result};
 use crate::object_syntax::{OVERRIDING_SYSTEM, OVERRIDING_USER};
 use crate::schema::{ColumnInfo, Generated, RelationInfo, RelationKind};
+use crate::subscript_targets;
 
 impl Binder<'_> {
     pub(crate) fn insert(&self, insert: &Insert) -> Result<BoundInsert> {
@@ -226,7 +227,9 @@ impl Binder<'_> {
     /// SET lists: (place of the column, its new value).
     pub(crate) fn assignments(&self, info: &RelationInfo, list: &[Assignment], env: &Environment<'_>) -> Result<Vec<(usize, Expr)>> {
         let mut assigned: Vec<(usize, Expr)> = Vec::with_capacity(list.len());
-        let mut assign = |at: usize, value: Expr| {
+        // Columns of which parts were assigned: other parts may follow.
+        let mut parts: Vec<usize> = Vec::new();
+        let assign = |assigned: &mut Vec<(usize, Expr)>, at: usize, value: Expr| {
             if assigned.iter().any(|(other, _)| *other == at) {
                 let message = format!("multiple assignments to same column \"{}\"", info.columns[at].name);
                 return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
@@ -246,8 +249,13 @@ impl Binder<'_> {
         for assignment in list {
             match (&assignment.target, &assignment.value) {
                 (AssignmentTarget::ColumnName(name), tree) => {
+                    if let Some((name, subscripts)) = subscript_targets::read(name)? {
+                        self.assign_part(info, &name, &subscripts, tree, env, &mut assigned, &mut parts)?;
+                        continue;
+                    }
                     let at = self.column_place(info, name)?;
-                    assign(at, value(at, tree)?)?;
+                    let value = value(at, tree)?;
+                    assign(&mut assigned, at, value)?;
                 }
                 (AssignmentTarget::Tuple(names), Tree::Tuple(trees)) => {
                     if names.len() != trees.len() {
@@ -255,12 +263,14 @@ impl Binder<'_> {
                     }
                     for (name, tree) in names.iter().zip(trees) {
                         let at = self.column_place(info, name)?;
-                        assign(at, value(at, tree)?)?;
+                        let value = value(at, tree)?;
+                        assign(&mut assigned, at, value)?;
                     }
                 }
                 (AssignmentTarget::Tuple(names), tree) if names.len() == 1 => {
                     let at = self.column_place(info, &names[0])?;
-                    assign(at, value(at, tree)?)?;
+                    let value = value(at, tree)?;
+                    assign(&mut assigned, at, value)?;
                 }
                 (AssignmentTarget::Tuple(names), Tree::Subquery(query)) => {
                     let values = self.row_subquery(query, names.len(), env)?;
@@ -268,7 +278,7 @@ impl Binder<'_> {
                         let at = self.column_place(info, name)?;
                         let column = &info.columns[at];
                         refuse_generated(column, |name| format!("column \"{name}\" can only be updated to DEFAULT"))?;
-                        assign(at, resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr)?;
+                        assign(&mut assigned, at, resolve::assignment_cast(&self.cx(), value, column.ty, &column.name)?.expr)?;
                     }
                 }
                 (AssignmentTarget::Tuple(_), _) => {
@@ -278,6 +288,47 @@ impl Binder<'_> {
             }
         }
         Ok(assigned)
+    }
+
+    /// `SET a[1] = x`: the column with one part changed, on top of the parts that were changed before.
+    #[allow(clippy::too_many_arguments, reason = "the last two are what a SET list has collected")]
+    fn assign_part(
+        &self,
+        info: &RelationInfo,
+        name: &ObjectName,
+        subscripts: &[sqlparser::ast::Subscript],
+        tree: &Tree,
+        env: &Environment<'_>,
+        assigned: &mut Vec<(usize, Expr)>,
+        parts: &mut Vec<usize>,
+    ) -> Result<()> {
+        let at = self.column_place(info, name)?;
+        let column = &info.columns[at];
+        let before = assigned.iter().position(|(other, _)| *other == at);
+        if before.is_some() && !parts.contains(&at) {
+            let message = format!("multiple assignments to same column \"{}\"", column.name);
+            return Err(BindError::new(SqlState::SYNTAX_ERROR, message));
+        }
+        let array = match before {
+            Some(place) => TypedExpr::new(assigned[place].1.clone(), column.ty),
+            None => {
+                let missing = || BindError::new(SqlState::UNDEFINED_COLUMN, format!("column \"{}\" does not exist", column.name));
+                env.scope.tables.first().and_then(|t| t.columns.get(at)).map(|c| c.value.clone()).ok_or_else(missing)?
+            }
+        };
+        let subscripts = subscripts.iter().map(|s| self.subscript(s, env)).collect::<Result<Vec<_>>>()?;
+        let value = self.expression(tree, env)?;
+        let cx = self.cx();
+        let changed = resolve::assign_subscript(&cx, array, subscripts, value, &column.name)?;
+        let changed = resolve::assignment_cast(&cx, changed, column.ty, &column.name)?.expr;
+        match before {
+            Some(place) => assigned[place].1 = changed,
+            None => {
+                parts.push(at);
+                assigned.push((at, changed));
+            }
+        }
+        Ok(())
     }
 }
 

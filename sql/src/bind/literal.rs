@@ -7,6 +7,7 @@ use common::numeric::Numeric;
 use common::sqlstate::SqlState;
 use common::types::Scalar;
 use functions::context::CastContext;
+use functions::error::FunctionError;
 use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{DateTimeField, Interval, TypedString, Value};
@@ -21,9 +22,8 @@ impl Binder<'_> {
             Value::Boolean(value) => resolve::literal(&Datum::Bool(*value), Scalar::Bool.into()),
             Value::Null => resolve::literal(&Datum::Null, Scalar::Unknown.into()),
             Value::Placeholder(name) => return self.parameter(name),
-            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-                return Err(BindError::unsupported("a bit string literal"));
-            }
+            Value::HexStringLiteral(digits) => bit_string(&format!("x{digits}"))?,
+            Value::SingleQuotedByteStringLiteral(digits) => bit_string(&format!("b{digits}"))?,
             other => match string(other) {
                 Some(text) => resolve::unknown_literal(text),
                 None => return Err(BindError::unsupported(format!("the literal {other}"))),
@@ -43,9 +43,10 @@ impl Binder<'_> {
 
     /// `date '2024-01-01'`: the type's input function, at once.
     pub(crate) fn typed_string(&self, typed: &TypedString) -> Result<TypedExpr> {
-        let ty = super::type_name::sql_type(&typed.data_type)?;
+        let named = super::type_name::named_type(&typed.data_type, self.settings)?;
         let text = string(&typed.value.value).ok_or_else(|| BindError::unsupported(format!("the literal {typed}")))?;
-        Ok(resolve::cast(&self.cx(), resolve::unknown_literal(text), ty, CastContext::Explicit)?)
+        let value = resolve::cast(&self.cx(), resolve::unknown_literal(text), named.ty, CastContext::Explicit)?;
+        self.in_domain(value, named.domain.as_deref())
     }
 
     /// `interval '1' day`, `interval '1-2' year to month`.
@@ -74,10 +75,17 @@ pub(crate) fn number(digits: &str, negative: bool) -> Result<TypedExpr> {
     if let Ok(value) = signed.parse::<i64>() {
         return Ok(resolve::literal(&Datum::Int8(value), Scalar::Int8.into()));
     }
-    match Numeric::from_str(&signed) {
+    match types::text_input::parse_numeric(&signed) {
         Ok(value) => Ok(resolve::literal(&Datum::Numeric(value), Scalar::Numeric.into())),
+        Err(error) if Numeric::from_str(&signed).is_ok() => Err(FunctionError::Value(error).into()),
         Err(_) => Err(BindError::new(SqlState::SYNTAX_ERROR, format!("trailing junk after numeric literal at or near \"{digits}\""))),
     }
+}
+
+/// `B'101'`, `X'1F'`.
+fn bit_string(text: &str) -> Result<TypedExpr> {
+    let bits = types::bits::parse(text).map_err(FunctionError::Value)?;
+    Ok(resolve::literal(&Datum::Text(bits), Scalar::Bit.into()))
 }
 
 /// The text of a string literal.

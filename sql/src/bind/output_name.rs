@@ -64,7 +64,12 @@ fn weak(expr: &Expr) -> Option<String> {
 }
 
 fn type_name(data_type: &sqlparser::ast::DataType) -> Option<String> {
-    let ty = super::type_name::sql_type(data_type).ok()?;
+    let settings = functions::context::SessionSettings::default();
+    let ty = match (super::type_name::sql_type(data_type, &settings), data_type) {
+        (Ok(ty), _) => ty,
+        (Err(_), sqlparser::ast::DataType::Custom(name, _)) => return super::from_clause::name_parts(name).ok()?.pop(),
+        (Err(_), _) => return None,
+    };
     Some(ty.scalar.internal_name().to_owned())
 }
 

@@ -93,7 +93,7 @@ impl Binder<'_> {
         let mut columns = Vec::with_capacity(definitions.len());
         for column in definitions {
             if let Some(data_type) = &column.data_type {
-                columns.push((folded(&column.name), super::type_name::sql_type(data_type)?));
+                columns.push((folded(&column.name), super::type_name::sql_type(data_type, self.settings)?));
             }
         }
         Ok(Some(resolve::defined_record_set(&self.cx(), function, args, columns)?))

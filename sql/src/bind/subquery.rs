@@ -299,7 +299,7 @@ impl Binder<'_> {
         let list = resolve::aggregate(&cx, AggregateCall { order_by, ..AggregateCall::plain("array_agg", vec![value]) })?;
         let ty = list.ty;
         let found = self.aggregated(plan, list, references)?;
-        let empty = resolve::literal(&Datum::Array(Vec::new()), ty);
+        let empty = resolve::literal(&Datum::Array(common::array::Array::default()), ty);
         Ok(resolve::call(&cx, "coalesce", vec![found, empty], false)?)
     }
 }

@@ -1,7 +1,11 @@
 //! Type names of SQL text.
 
+use std::sync::Arc;
+
 use common::sqlstate::SqlState;
 use common::types::{SCALARS, Scalar, SqlType};
+use common::user_types::UserType;
+use functions::context::SessionSettings;
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
 use crate::error::{BindError, Result};
@@ -9,6 +13,8 @@ use crate::error::{BindError, Result};
 /// The greatest precision and scale of numeric, and the longest varchar.
 const NUMERIC_PRECISION_MAX: u64 = 1_000;
 const CHARACTERS_MAX: u64 = 10_485_760;
+/// The most bits of a bit string.
+const BITS_MAX: i32 = 83_886_080;
 
 /// `interval first to last (precision)`; the fields are in lower case.
 pub(crate) fn interval(first: Option<&str>, last: Option<&str>, precision: Option<u64>) -> Result<SqlType> {
@@ -24,8 +30,47 @@ pub(crate) fn interval(first: Option<&str>, last: Option<&str>, precision: Optio
     }
 }
 
-/// The type that a type name means.
-pub fn sql_type(name: &DataType) -> Result<SqlType> {
+/// What a type name means: the type of its values, and the domain that it is.
+#[derive(Clone, Debug)]
+pub struct NamedType {
+    pub ty: SqlType,
+    pub domain: Option<Arc<UserType>>,
+}
+
+/// The type that a type name means, among those that the server is born with and those that users made.
+pub fn named_type(name: &DataType, settings: &SessionSettings) -> Result<NamedType> {
+    match name {
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            let parts = super::from_clause::name_parts(name)?;
+            let found = match parts.as_slice() {
+                [single] if SCALARS.iter().any(|row| row.3 == single) => None,
+                [single] => settings.types.found(&settings.search_path, single),
+                [schema, single] => settings.types.named(schema, single),
+                _ => None,
+            };
+            match found {
+                Some(found) => Ok(NamedType { ty: found.value_type(), domain: found.domain().map(|_| Arc::clone(found)) }),
+                None => custom(name, modifiers).map(|ty| NamedType { ty, domain: None }),
+            }
+        }
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
+            let element = named_type(element, settings)?;
+            if element.domain.is_some() {
+                return Err(BindError::unsupported("an array of a domain"));
+            }
+            // Arrays of arrays have the type of arrays.
+            Ok(NamedType { ty: SqlType::array_of(element.ty.element()), domain: None })
+        }
+        other => built_in(other).map(|ty| NamedType { ty, domain: None }),
+    }
+}
+
+/// The type of the values that a type name means.
+pub fn sql_type(name: &DataType, settings: &SessionSettings) -> Result<SqlType> {
+    named_type(name, settings).map(|named| named.ty)
+}
+
+fn built_in(name: &DataType) -> Result<SqlType> {
     let plain = |scalar: Scalar| Ok(SqlType::from(scalar));
     match name {
         DataType::Bool | DataType::Boolean => plain(Scalar::Bool),
@@ -37,7 +82,7 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::Float(info) => float(info),
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info),
         DataType::Text => plain(Scalar::Text),
-        DataType::Character(length) | DataType::Char(length) => characters(Scalar::Bpchar, length.as_ref(), "character"),
+        DataType::Character(length) | DataType::Char(length) => characters(Scalar::Bpchar, length.as_ref(), "char"),
         DataType::CharacterVarying(length) | DataType::CharVarying(length) | DataType::Varchar(length) => {
             characters(Scalar::Varchar, length.as_ref(), "varchar")
         }
@@ -45,7 +90,9 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::Uuid => plain(Scalar::Uuid),
         DataType::Date => plain(Scalar::Date),
         DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Time, *precision),
-        DataType::Time(..) => Err(BindError::unsupported("type time with time zone")),
+        DataType::Time(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timetz, *precision),
+        DataType::Bit(length) => bit_string(Scalar::Bit, length.or(Some(1))),
+        DataType::BitVarying(length) | DataType::VarBit(length) => bit_string(Scalar::Varbit, *length),
         DataType::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => seconds(Scalar::Timestamp, *precision),
         DataType::Timestamp(precision, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => seconds(Scalar::Timestamptz, *precision),
         DataType::Interval { fields, precision } => {
@@ -60,11 +107,6 @@ pub fn sql_type(name: &DataType) -> Result<SqlType> {
         DataType::JSON => plain(Scalar::Json),
         DataType::JSONB => plain(Scalar::Jsonb),
         DataType::Regclass => plain(Scalar::Regclass),
-        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
-            let element = sql_type(element)?;
-            // Arrays of arrays have the type of arrays.
-            Ok(SqlType::array_of(element.element()))
-        }
         DataType::Custom(name, modifiers) => custom(name, modifiers),
         other => Err(unknown(&other.to_string())),
     }
@@ -88,7 +130,8 @@ fn custom(name: &sqlparser::ast::ObjectName, modifiers: &[String]) -> Result<Sql
             let scalar = ty.unwrap_or(Scalar::Varchar);
             characters(scalar, Some(&CharacterLength::IntegerLength { length: n, unit: None }), last)
         }
-        (Some(scalar @ (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time)), precision) => seconds(scalar, precision),
+        (Some(scalar @ (Scalar::Timestamp | Scalar::Timestamptz | Scalar::Time | Scalar::Timetz)), precision) => seconds(scalar, precision),
+        (Some(scalar @ (Scalar::Bit | Scalar::Varbit)), length) => bit_string(scalar, length),
         (Some(Scalar::Numeric), Some(p)) => {
             let scale = modifiers.get(1).and_then(|m| m.parse().ok()).unwrap_or(0);
             numeric(&ExactNumberInfo::PrecisionAndScale(p, scale))
@@ -141,6 +184,18 @@ fn characters(scalar: Scalar, length: Option<&CharacterLength>, name: &str) -> R
         return Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} cannot exceed {CHARACTERS_MAX}")));
     }
     Ok(SqlType::with_typmod(scalar, i32::try_from(length).unwrap_or(i32::MAX - 4) + 4))
+}
+
+fn bit_string(scalar: Scalar, length: Option<u64>) -> Result<SqlType> {
+    let name = if scalar == Scalar::Bit { "bit" } else { "varbit" };
+    match length {
+        None => Ok(scalar.into()),
+        Some(0) => Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} must be at least 1"))),
+        Some(length) => match i32::try_from(length).ok().filter(|n| *n <= BITS_MAX) {
+            Some(length) => Ok(SqlType::with_typmod(scalar, length)),
+            None => Err(BindError::new(SqlState::INVALID_PARAMETER_VALUE, format!("length for type {name} cannot exceed {BITS_MAX}"))),
+        },
+    }
 }
 
 fn seconds(scalar: Scalar, precision: Option<u64>) -> Result<SqlType> {

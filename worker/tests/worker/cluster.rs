@@ -152,6 +152,7 @@ impl Cluster {
             missing: Datum::Null,
             dropped: false,
             hidden: false,
+            domain: None,
             generated: None,
         };
         let table = Table {

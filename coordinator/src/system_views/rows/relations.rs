@@ -3,7 +3,7 @@
 use catalog::objects::Generated;
 use common::datum::Datum;
 use common::ids::Oid;
-use common::types::SqlType;
+use common::types::{Scalar, SqlType};
 
 use super::super::definition_text;
 use super::super::definitions::{self, PG_CATALOG};
@@ -154,7 +154,11 @@ pub(super) fn pg_attribute(reading: &Reading<'_>) -> Vec<Row> {
                         dropped: column.dropped,
                         generated: column.generated.filter(|_| !column.dropped),
                     };
-                    rows.push(attribute(table.oid, &column.name, column.ty, column.attnum, shape));
+                    let mut row = attribute(table.oid, &column.name, column.ty, column.attnum, shape);
+                    if let (Some(domain), false) = (column.domain, column.dropped) {
+                        row[2] = oid(domain);
+                    }
+                    rows.push(row);
                 }
             }
             Listed::View(view) => {
@@ -198,19 +202,20 @@ struct Attribute {
 
 fn attribute(relation: Oid, name: &str, ty: SqlType, attnum: i16, shape: Attribute) -> Row {
     let facts = pg_type::by_oid(ty.oid());
+    let is_enum = matches!(ty.scalar, Scalar::Enum(_)) && !ty.is_array;
     vec![
         oid(relation),
         if shape.dropped { text(format!("........pg.dropped.{attnum}........")) } else { text(name) },
         if shape.dropped { NONE } else { oid(ty.oid()) },
         Datum::Int4(if shape.dropped { 0 } else { -1 }), // attstattarget
-        Datum::Int2(facts.map_or(-1, |f| f.len)),
+        Datum::Int2(facts.map_or(if is_enum { 4 } else { -1 }, |f| f.len)),
         Datum::Int2(attnum),
         Datum::Int4(i32::from(ty.is_array)),
         Datum::Int4(-1), // attcacheoff
         Datum::Int4(ty.typmod),
-        Datum::Bool(facts.is_some_and(|f| f.by_value)),
+        Datum::Bool(facts.map_or(is_enum, |f| f.by_value)),
         text(facts.map_or("i", |f| f.align)),
-        text(facts.map_or("x", |f| f.storage)),
+        text(facts.map_or(if is_enum { "p" } else { "x" }, |f| f.storage)),
         text(""), // attcompression
         Datum::Bool(shape.not_null),
         Datum::Bool(shape.has_default),
@@ -226,6 +231,19 @@ fn attribute(relation: Oid, name: &str, ty: SqlType, attnum: i16, shape: Attribu
         Datum::Int4(0), // attinhcount
         facts.map_or(NONE, |f| oid(f.collation)),
     ]
+}
+
+pub(super) fn pg_description(reading: &Reading<'_>) -> Vec<Row> {
+    let class = |name: &str| definitions::named("pg_catalog", name).map_or(Oid(0), |relation| relation.oid);
+    let (relation, namespace) = (class("pg_class"), class("pg_namespace"));
+    // A comment outlives its object until the object's oid comes to nothing.
+    let there = reading.catalog.comments().filter_map(|comment| {
+        let is_schema = reading.catalog.schema(comment.object).is_some();
+        let is_relation = || objects::by_oid(reading.catalog, comment.object).is_some();
+        let of = if is_schema { namespace } else { is_relation().then_some(relation)? };
+        Some(vec![oid(comment.object), oid(of), Datum::Int4(i32::from(comment.attnum)), text(&comment.text)])
+    });
+    there.collect()
 }
 
 pub(super) fn pg_attrdef(reading: &Reading<'_>) -> Vec<Row> {

@@ -50,7 +50,8 @@ fn column_row(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<
     row.extend([NULL, NULL, NULL]); // character set
     row.extend(collation(reading, column.ty));
     row.extend([NULL, NULL, NULL]); // domain
-    row.extend([reading.database(), text("pg_catalog"), text(udt_name(column.ty))]);
+    let schema = if matches!(column.ty.scalar, Scalar::Enum(_)) { user_schema(reading, column.ty) } else { text("pg_catalog") };
+    row.extend([reading.database(), schema, text(udt_name(column.ty))]);
     row.extend([NULL, NULL, NULL, NULL]); // scope, maximum cardinality
     row.extend([text(column.attnum.to_string()), yes_or_no(false)]);
     row.extend(identity(reading, listed, column));
@@ -58,6 +59,11 @@ fn column_row(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<
     let generation = generated.map_or(NULL, |stored| text(definition_text::expression(reading.system, stored)));
     row.extend([text(if generated.is_some() { "ALWAYS" } else { "NEVER" }), generation, yes_or_no(is_table)]);
     row
+}
+
+/// The schema of a type that a user made.
+fn user_schema(reading: &Reading<'_>, ty: SqlType) -> Datum {
+    reading.catalog.user_type(ty.element().oid()).map_or(NULL, |ty| reading.schema(ty.schema))
 }
 
 /// is_identity, identity_generation, start, increment, maximum, minimum, cycle.
@@ -81,13 +87,17 @@ fn identity(reading: &Reading<'_>, listed: &Listed<'_>, column: &ListedColumn<'_
 fn data_type(ty: SqlType) -> String {
     match ty.scalar {
         _ if ty.is_array => "ARRAY".to_owned(),
+        Scalar::Enum(_) => "USER-DEFINED".to_owned(),
         Scalar::Bpchar => "character".to_owned(),
         _ => ty.without_typmod().display_name(),
     }
 }
 
-fn udt_name(ty: SqlType) -> &'static str {
-    pg_type::by_oid(ty.oid()).map_or("", |facts| facts.name)
+fn udt_name(ty: SqlType) -> String {
+    if let Scalar::Enum(of) = ty.scalar {
+        return format!("{}{}", if ty.is_array { "_" } else { "" }, of.definition().name);
+    }
+    pg_type::by_oid(ty.oid()).map_or_else(String::new, |facts| facts.name.to_owned())
 }
 
 /// Columns of type name are the only ones with another collation than the database's.

@@ -1,8 +1,12 @@
 //! Types, collations, operator classes, languages.
 
+use std::sync::Arc;
+
 use common::datum::Datum;
+use common::enums::{EnumLabel, LABEL_DISTANCE};
 use common::ids::Oid;
 use common::types::{Scalar, SqlType};
+use common::user_types::{UserType, UserTypeKind};
 
 use super::super::definitions::PG_CATALOG;
 use super::super::pg_type as list;
@@ -32,6 +36,7 @@ const BTREE_CLASSES: &[(u32, &str, u32, u32)] = &[
     (3125, "numeric_ops", 1988, 1700),
     (10000, "array_ops", 397, 2277),
     (10065, "uuid_ops", 2968, 2950),
+    (10067, "enum_ops", 3522, 3500),
 ];
 
 /// Collations: oid, name, provider, locale. All of them order by bytes here.
@@ -42,6 +47,7 @@ const COLLATIONS: &[(u32, &str, &str, Option<&str>)] =
 pub(super) fn btree_class(ty: SqlType) -> Oid {
     let wanted = match ty.scalar {
         _ if ty.is_array => 2277,
+        Scalar::Enum(_) => 3500,
         Scalar::Varchar => Scalar::Text.oid().0,
         Scalar::Regclass | Scalar::Regtype | Scalar::Regproc | Scalar::Regnamespace | Scalar::Regrole => Scalar::Oid.oid().0,
         scalar => scalar.oid().0,
@@ -66,8 +72,78 @@ pub(in super::super) fn is_known(kind: &str, wanted: u32) -> Option<bool> {
     known.then_some(true)
 }
 
-pub(super) fn pg_type(_: &Reading<'_>) -> Vec<Row> {
-    list::all().iter().map(type_row).collect()
+pub(super) fn pg_type(reading: &Reading<'_>) -> Vec<Row> {
+    list::all().iter().map(type_row).chain(reading.catalog.all_user_types().flat_map(|ty| user_type_rows(ty))).collect()
+}
+
+/// Names of the type and of its array.
+fn user_type_rows(ty: &UserType) -> [Row; 2] {
+    let base = list::by_oid(ty.value_type().oid());
+    let common = list::PgType {
+        oid: ty.oid,
+        name: "",
+        len: 4,
+        by_value: true,
+        kind: "e",
+        category: "E",
+        preferred: false,
+        delimiter: ",",
+        element: Oid(0),
+        array: ty.array_oid,
+        // enum_in, enum_out, enum_recv, enum_send
+        functions: [0, 3506, 3507, 3532, 3533, 0, 0, 0],
+        align: "i",
+        storage: "p",
+        collation: Oid(0),
+    };
+    let mut own = type_row(&common);
+    if let Some(domain) = ty.domain() {
+        let facts = base.unwrap_or(&common);
+        let [_, _, output, _, send, ..] = facts.functions;
+        // domain_in, domain_recv
+        let functions = [0, 2597, output, 2598, send, 0, 0, facts.functions[7]];
+        let row = list::PgType { oid: ty.oid, kind: "d", preferred: false, element: Oid(0), array: ty.array_oid, functions, ..*facts };
+        own = type_row(&row);
+        own[24] = Datum::Bool(domain.not_null);
+        own[25] = oid(domain.over.unwrap_or(domain.base.oid()));
+        own[26] = Datum::Int4(domain.base.typmod);
+        own.push(NULL); // typdefaultbin
+        own.push(domain.default.as_deref().map_or(NULL, text));
+    }
+    // array_subscript_handler, array_in, array_out, array_recv, array_send, array_typanalyze
+    let functions = [6179, 750, 751, 2400, 2401, 0, 0, 3816];
+    let array = list::PgType {
+        oid: ty.array_oid,
+        len: -1,
+        by_value: false,
+        kind: "b",
+        category: "A",
+        element: ty.oid,
+        array: Oid(0),
+        functions,
+        storage: "x",
+        ..common
+    };
+    let mut array = type_row(&array);
+    own[1] = text(ty.name.as_str());
+    array[1] = text(format!("_{}", ty.name));
+    for row in [&mut own, &mut array] {
+        row[2] = oid(ty.schema);
+    }
+    [own, array]
+}
+
+pub(super) fn pg_enum(reading: &Reading<'_>) -> Vec<Row> {
+    let rows = |ty: &Arc<UserType>| {
+        let UserTypeKind::Enum(of) = ty.kind else { return Vec::new() };
+        let definition = of.definition();
+        let row = |label: &EnumLabel| {
+            let order = label.value as f64 / LABEL_DISTANCE as f64;
+            vec![oid(label.oid), oid(definition.oid), Datum::Float4(order as f32), text(label.name.as_str())]
+        };
+        definition.labels.iter().map(row).collect()
+    };
+    reading.catalog.all_user_types().flat_map(rows).collect()
 }
 
 fn type_row(ty: &list::PgType) -> Row {
@@ -146,6 +222,7 @@ const BTREE_FAMILIES: &[(u32, &str)] = &[
     (1994, "text_ops"),
     (1996, "time_ops"),
     (2968, "uuid_ops"),
+    (3522, "enum_ops"),
 ];
 
 pub(super) fn pg_opfamily(_: &Reading<'_>) -> Vec<Row> {
