@@ -1,8 +1,8 @@
 //! What all sessions of a coordinator share.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use arc_swap::ArcSwap;
 use catalog::client::CatalogCache;
@@ -54,8 +54,54 @@ pub struct ConnectedSession {
     pub statement: Mutex<CancellationToken>,
     /// Cancelled when the connection shall end.
     pub connection: CancellationToken,
-    /// The running statement's text; empty when idle.
-    pub query: Mutex<Arc<str>>,
+    /// When the client came, in microseconds since 1970 UTC.
+    pub started_micros: i64,
+    pub activity: Mutex<Activity>,
+}
+
+/// What a session does, as pg_stat_activity names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionState {
+    Active,
+    Idle,
+    IdleInTransaction,
+    IdleInFailedTransaction,
+}
+
+impl SessionState {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::IdleInTransaction => "idle in transaction",
+            Self::IdleInFailedTransaction => "idle in transaction (aborted)",
+        }
+    }
+}
+
+/// What a session does, and since when (microseconds since 1970 UTC).
+#[derive(Clone, Debug)]
+pub struct Activity {
+    pub state: SessionState,
+    /// The text of the statement that runs, or of the last one.
+    pub query: Arc<str>,
+    pub transaction_micros: Option<i64>,
+    pub query_micros: Option<i64>,
+    pub state_micros: i64,
+}
+
+impl Activity {
+    /// A statement begins.
+    pub fn begin(&mut self, query: Arc<str>, transaction_micros: Option<i64>, now: i64) {
+        let state = SessionState::Active;
+        *self = Self { state, query, transaction_micros: transaction_micros.or(Some(now)), query_micros: Some(now), state_micros: now };
+    }
+
+    /// Statements have ended.
+    pub fn rest(&mut self, state: SessionState, transaction_micros: Option<i64>, now: i64) {
+        (self.state, self.transaction_micros, self.state_micros) = (state, transaction_micros, now);
+    }
 }
 
 /// A coordinator.
@@ -77,7 +123,10 @@ pub struct Coordinator {
     public: ArcSwap<CatalogState>,
     view: ArcSwap<SchemaView>,
     sessions: Mutex<HashMap<i32, Arc<ConnectedSession>>>,
-    next_pid: AtomicI32,
+    /// Session numbers that are reserved for this coordinator.
+    pids: tokio::sync::Mutex<Range<u64>>,
+    /// The sessions that have, or ask for, advisory locks.
+    pub advisory_sessions: Mutex<HashSet<i32>>,
 }
 
 impl Coordinator {
@@ -108,7 +157,8 @@ impl Coordinator {
             public: ArcSwap::new(public),
             view,
             sessions: Mutex::default(),
-            next_pid: AtomicI32::new(1),
+            pids: tokio::sync::Mutex::new(0..0),
+            advisory_sessions: Mutex::default(),
         }))
     }
 
@@ -153,20 +203,50 @@ impl Coordinator {
         Ok(version)
     }
 
+    /// A number for a session that no other session of the cluster has.
+    pub async fn next_pid(&self) -> Result<i32, Report> {
+        let mut pids = self.pids.lock().await;
+        loop {
+            if let Some(id) = pids.next() {
+                let pid = i32::try_from(id & 0x7fff_ffff).unwrap_or_default();
+                // 0 stands for nobody.
+                if pid != 0 {
+                    return Ok(pid);
+                }
+            } else {
+                let first = self.catalog.allocate_ids(PIDS_AT_ONCE).await?;
+                *pids = first..first + u64::from(PIDS_AT_ONCE);
+            }
+        }
+    }
+
+    /// Ends the waits for locks of a session whose statement is to end.
+    pub async fn cancel_waits(&self, session: i32) {
+        let state = self.state();
+        let calls = state.workers().filter_map(|worker| self.worker(worker.id).ok()).map(|api| async move {
+            if let Err(error) = api.cancel_waits(session).await {
+                tracing::debug!(%error, "a wait could not be ended");
+            }
+        });
+        futures::future::join_all(calls).await;
+    }
+
     /// Admits a client, unless there are too many.
     pub fn connect(
         &self,
+        pid: i32,
         user: String,
         database: String,
         application_name: String,
         client_address: String,
     ) -> Result<Arc<ConnectedSession>, Report> {
+        let now = self.clock.unix_micros();
         let mut sessions = self.sessions.lock();
         if sessions.len() >= self.options.connections_max {
             return Err(Report::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
         }
         let session = Arc::new(ConnectedSession {
-            pid: self.next_pid.fetch_add(1, Ordering::Relaxed),
+            pid,
             secret: rand::random(),
             user,
             database,
@@ -174,9 +254,16 @@ impl Coordinator {
             client_address,
             statement: Mutex::new(CancellationToken::new()),
             connection: CancellationToken::new(),
-            query: Mutex::new("".into()),
+            started_micros: now,
+            activity: Mutex::new(Activity {
+                state: SessionState::Idle,
+                query: "".into(),
+                transaction_micros: None,
+                query_micros: None,
+                state_micros: now,
+            }),
         });
-        sessions.insert(session.pid, Arc::clone(&session));
+        sessions.insert(pid, Arc::clone(&session));
         Ok(session)
     }
 
@@ -198,6 +285,9 @@ impl Coordinator {
         self.sessions.lock().values().cloned().collect()
     }
 }
+
+/// Session numbers are reserved in runs of this length: they come from the counter of the catalog's ids.
+const PIDS_AT_ONCE: u32 = 1_024;
 
 /// How long a node waits for a catalog version that it knows to exist.
 pub const CATALOG_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -19,6 +19,9 @@ mod copy_target;
 pub mod explain;
 pub mod given;
 pub mod insert;
+pub mod lock_rows;
+pub mod lock_table;
+pub mod locking;
 pub mod merge;
 pub mod parts;
 pub mod point;
@@ -53,6 +56,14 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, parameters
 }
 
 async fn execute_once(session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<StatementResult, Report> {
+    if !prepared.bound.locking.is_empty() {
+        return locking::execute(session, prepared, parameters).await;
+    }
+    execute_bound(session, prepared, parameters).await
+}
+
+/// Runs a statement whose locking queries have run.
+async fn execute_bound(session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<StatementResult, Report> {
     if let Some(point) = &prepared.point
         && let Some(result) = point.execute(session, prepared, parameters).await?
     {

@@ -21,6 +21,7 @@ pub mod schema_changes;
 pub mod schema_view;
 pub mod sequences;
 pub mod session;
+pub mod session_locks;
 pub mod settings;
 pub mod settings_scope;
 pub mod snapshots;

@@ -62,6 +62,20 @@ impl Prepared {
         })
     }
 
+    /// The same with other plans in the statement.
+    pub fn with_statement(&self, statement: BoundStatement) -> Self {
+        let bound = Bound { statement, locking: Vec::new(), ..self.bound.clone() };
+        Self {
+            statement: self.statement.clone(),
+            bound,
+            point: None,
+            view: Arc::clone(&self.view),
+            optimised: OnceLock::new(),
+            columns: Arc::clone(&self.columns),
+            settings_key: Arc::clone(&self.settings_key),
+        }
+    }
+
     /// The columns of its result; none for a statement that returns no rows.
     pub fn columns(&self) -> &Arc<[OutputColumn]> {
         &self.columns

@@ -25,6 +25,7 @@ use crate::result::StatementResult;
 use crate::schema_changes::SchemaChanges;
 use crate::schema_view::SchemaView;
 use crate::sequences::SequenceMemory;
+use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
 use crate::settings_scope::SettingsScope;
 use crate::transaction_block::TransactionBlock;
@@ -45,6 +46,8 @@ pub struct Session {
     /// SQL PREPARE and the protocol's Parse share one name space, as in PostgreSQL.
     pub prepared: HashMap<String, Arc<Prepared>>,
     pub transaction: TransactionBlock,
+    /// Its advisory locks.
+    pub locks: Arc<SessionLocks>,
     /// What the end of the block, or of a savepoint, does to the settings.
     pub settings_scope: SettingsScope,
     /// The newest commit of this session: what `index_freshness = 'session'` must see.
@@ -65,6 +68,7 @@ impl Session {
     /// A session for a client that was admitted.
     pub fn new(coordinator: Arc<Coordinator>, connected: Arc<ConnectedSession>, settings: Settings) -> Self {
         Self {
+            locks: SessionLocks::new(&coordinator, connected.pid),
             coordinator,
             connected,
             settings,
@@ -116,9 +120,10 @@ impl Session {
         let made = changes.settled(&self.sequences);
         let participants = self.transaction.voters();
         if participants.is_empty() {
+            // What was locked for the changes stays locked until they are there.
+            let published = changes.publish(made).await;
             self.transaction.rollback().await;
-            changes.publish(made).await?;
-            return Ok(None);
+            return published.map(|()| None);
         }
         if let Err(error) = changes.prepare(participants, made).await {
             self.transaction.rollback().await;
@@ -194,7 +199,7 @@ impl Session {
         let kind = transaction_control::StatementKind::of(&current.bound.statement);
         // A statement by itself that keeps a snapshot, or whose reads are validated, is a block of one statement.
         let is_alone = kind.queries() && self.settings.default_modes().isolation.keeps_snapshot() && self.open_block(true);
-        let result = match read_only::check(self, &current.bound.statement) {
+        let result = match read_only::check(self, &current.bound) {
             Ok(()) => self.run(&current, parameters, kind).await,
             Err(refused) => Err(refused),
         };
@@ -267,6 +272,16 @@ impl Session {
             "transaction_deferrable" => on_off(modes.deferrable),
             _ => self.settings.show(name),
         }
+    }
+
+    /// Lets go of the advisory locks of a transaction that has ended.
+    pub async fn end_transaction_locks(&mut self) {
+        if !self.transaction.keeps_locks()
+            && let Err(error) = self.locks.end_transaction().await
+        {
+            tracing::warn!(%error, "advisory locks of a transaction stay until the session ends");
+        }
+        self.notices.extend(self.locks.take_warnings());
     }
 
     /// 25P02 for anything but the end of a block that has failed.

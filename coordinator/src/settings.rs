@@ -70,6 +70,7 @@ const REGISTRY: &[Definition] = &[
         "Sets the message levels that are sent to the client.",
     ),
     reported("DateStyle", "ISO, MDY", Kind::DateStyle, "Sets the display format for date and time values."),
+    setting("deadlock_timeout", "1s", Kind::Duration, "Sets the time to wait on a lock before checking for deadlock."),
     setting("default_table_access_method", "heap", Kind::Text, "Sets the default table access method for new tables."),
     setting("default_tablespace", "", Kind::Text, "Sets the default tablespace to create tables and indexes in."),
     setting("default_transaction_deferrable", "off", Kind::Bool, "Sets the default deferrable status of new transactions."),
@@ -186,6 +187,8 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     pub lock: Option<Duration>,
+    /// How long a wait for a lock lasts before a deadlock is looked for; `None`: as long as by default.
+    pub deadlock: Option<Duration>,
     pub statement: Option<Duration>,
     pub idle: Option<Duration>,
     pub idle_in_transaction: Option<Duration>,
@@ -401,6 +404,7 @@ impl Settings {
                 self.search_path = names.into_iter().map(|n| if n == "$user" { user.clone() } else { n }).collect();
             }
             "partita.index_freshness" => self.freshness = parse_freshness(value).ok_or_else(|| invalid(name, value))?,
+            "deadlock_timeout" => self.timeouts.deadlock = bound(value),
             "lock_timeout" => self.timeouts.lock = bound(value),
             "statement_timeout" => self.timeouts.statement = bound(value),
             "default_transaction_isolation" => self.default_modes.isolation = Isolation::named(value).unwrap_or_default(),

@@ -4,6 +4,7 @@
 //! A *visible row* has one value for each column that `*` shows; a *stored row* has one for each column that the table ever had, plus the hidden
 //! row id of a table without a primary key.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use common::types::{Scalar, SqlType};
 use common::user_types::UserType;
 use functions::context::SessionSettings;
 use partition::bounds::Bounds;
-use rpc::worker_api::Precondition;
+use rpc::worker_api::{LockMode, Precondition};
 use types::format_settings::FormatSettings;
 
 use crate::row_expression::RowExpression;
@@ -108,6 +109,8 @@ pub struct TargetTable {
     pub row_id: Option<usize>,
     /// The constraint that the table's own key enforces.
     pub key_constraint: Option<Oid>,
+    /// Columns of some unique key: who changes one of them locks the row against those who look at its keys.
+    key_columns: BTreeSet<i16>,
 }
 
 impl TargetTable {
@@ -150,7 +153,12 @@ impl TargetTable {
             }
         }
         let key_constraint = table.uniques.iter().find(|u| u.enforced_by == Enforcement::TableKey).map(|u| u.oid);
+        let unique_indexes = table.indexes.iter().filter_map(|oid| state.index(*oid)).filter(|index| index.unique);
+        let mut key_columns: BTreeSet<i16> = unique_indexes.flat_map(|i| i.columns.iter().map(|c| c.attnum).collect::<Vec<_>>()).collect();
+        key_columns.extend(table.uniques.iter().flat_map(|unique| &unique.columns));
+        key_columns.extend(&table.partitioning.key_columns);
         Ok(Self {
+            key_columns,
             version: state.version(),
             schema_name: state.schema(table.schema).map(|s| s.name.clone()).unwrap_or_default(),
             map,
@@ -167,6 +175,15 @@ impl TargetTable {
             key_constraint,
             table: Arc::clone(table),
         })
+    }
+
+    /// How an UPDATE locks rows whose visible columns at these places it assigns.
+    pub fn lock_mode(&self, mut assigned: impl Iterator<Item = usize>) -> LockMode {
+        let is_key = |at: usize| {
+            let attnum = self.visible.get(at).and_then(|stored| self.table.columns.get(*stored)).map(|column| column.attnum);
+            attnum.is_some_and(|attnum| self.key_columns.contains(&attnum))
+        };
+        if assigned.any(is_key) { LockMode::ForUpdate } else { LockMode::ForNoKeyUpdate }
     }
 
     /// Refuses to write to a table whose rows are being copied: the statement tries again a little later.

@@ -158,11 +158,9 @@ impl Transaction {
         })
     }
 
-    /// Begins one whose reads are validated when it commits.
-    pub async fn begin_serializable(coordinator: &Arc<Coordinator>, reads: SerializableReads) -> Result<Self, Report> {
-        let mut transaction = Self::begin(coordinator).await?;
-        transaction.serializable = Some(reads);
-        Ok(transaction)
+    /// These reads are validated when it commits. Nothing may have been written yet.
+    pub fn validate(&mut self, reads: Option<SerializableReads>) {
+        self.serializable = reads;
     }
 
     /// The workers that vote on its writes; none when it has not written.
@@ -267,6 +265,11 @@ impl Transaction {
         let mut reads = self.reads_to_validate(writes);
         let result = match self.participants.len() {
             0 => Ok(Committed::At(Timestamp(self.id.0))),
+            // Locks without writes: nothing is to be agreed on.
+            _ if !self.has_written && writes.is_empty() => {
+                self.abort_now().await;
+                return Ok(Committed::At(Timestamp(self.id.0)));
+            }
             1 => self.commit_on_one(version, writes, wait, &mut reads).await,
             _ => self.commit_on_several(version, writes, wait, &mut reads).await,
         };

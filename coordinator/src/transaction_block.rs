@@ -40,6 +40,13 @@ struct Block {
     savepoints: Vec<Savepoint>,
 }
 
+impl Block {
+    fn serializable_reads(&self) -> Option<SerializableReads> {
+        let (snapshot, log) = (self.snapshot.as_ref()?.at(), Arc::clone(self.reads.as_ref()?));
+        Some(SerializableReads { snapshot, log })
+    }
+}
+
 /// The newest version of a row that a block may change: others' changes after its snapshot are conflicts.
 #[derive(Clone, Copy, Debug)]
 pub struct VersionBound(Option<Timestamp>);
@@ -80,6 +87,11 @@ impl TransactionBlock {
     /// Whether statements here commit together.
     pub fn is_open(&self) -> bool {
         self.0.as_ref().is_some_and(|block| !block.failed)
+    }
+
+    /// Whether what it has locked stays locked: as long as it is open, or can be opened again by going back to a savepoint.
+    pub fn keeps_locks(&self) -> bool {
+        self.0.as_ref().is_some_and(|block| !block.failed || !block.savepoints.is_empty())
     }
 
     /// When the block began.
@@ -207,6 +219,11 @@ impl TransactionBlock {
         if block.snapshot.is_none() && block.modes.isolation.keeps_snapshot() {
             block.snapshot = Some(coordinator.snapshots.keep(coordinator.timestamp().await?));
             block.reads = (block.modes.isolation == Isolation::Serializable).then(Arc::default);
+            // LOCK TABLE has begun the work before the snapshot.
+            let reads = block.serializable_reads();
+            if let Some(transaction) = &mut block.transaction {
+                transaction.validate(reads);
+            }
         }
         Ok(())
     }
@@ -215,7 +232,7 @@ impl TransactionBlock {
     pub async fn commit(&mut self, version: CatalogVersion) -> Result<Option<Timestamp>, Report> {
         let Some(block) = self.0.take().filter(|block| !block.failed) else { return Ok(None) };
         let Some(transaction) = block.transaction else { return Ok(None) };
-        match transaction.commit(version, &mut WriteSet::default(), LockWait::Forever).await? {
+        match transaction.commit(version, &mut WriteSet::default(), LockWait::FOREVER).await? {
             Committed::At(at) => Ok(Some(at)),
             Committed::Refused(_) => Err(Report::internal("a commit without writes was refused")),
         }
@@ -232,13 +249,9 @@ impl TransactionBlock {
     pub async fn transaction(&mut self, coordinator: &Arc<Coordinator>) -> Result<Option<&mut Transaction>, Report> {
         let Some(block) = self.0.as_mut().filter(|block| !block.failed) else { return Ok(None) };
         if block.transaction.is_none() {
-            block.transaction = Some(match (&block.snapshot, &block.reads) {
-                (Some(snapshot), Some(log)) => {
-                    let reads = SerializableReads { snapshot: snapshot.at(), log: Arc::clone(log) };
-                    Transaction::begin_serializable(coordinator, reads).await?
-                }
-                _ => Transaction::begin(coordinator).await?,
-            });
+            let mut transaction = Transaction::begin(coordinator).await?;
+            transaction.validate(block.serializable_reads());
+            block.transaction = Some(transaction);
         }
         Ok(block.transaction.as_mut())
     }

@@ -30,9 +30,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::coordinator::Coordinator;
 use crate::schema_changes::tend_schema_changes;
+use crate::session_locks::keeper;
 use crate::snapshots::tell_oldest;
 use crate::transaction::keep_transactions_alive;
 
+/// How often the keeper of advisory locks hears of the sessions that have some.
+const KEEP_SESSIONS: Duration = Duration::from_secs(1);
 /// A client has this long to say who it is.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Sockets that have not said who they are, at once; one more is closed.
@@ -44,6 +47,7 @@ impl Coordinator {
     /// Serves clients until `stop`, then ends their connections and waits for them.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let keeping = common::tasks::spawn("keep_alive", keep_transactions_alive(Arc::clone(&self), stop.clone()));
+        let keeping_sessions = common::tasks::spawn("keep_sessions", keep_sessions(Arc::clone(&self), stop.clone()));
         let tending = common::tasks::spawn("schema_changes", tend_schema_changes(Arc::clone(&self), stop.clone()));
         common::tasks::spawn("oldest_snapshot", tell_oldest(Arc::clone(&self), stop.clone()));
         let clients = TaskTracker::new();
@@ -70,10 +74,24 @@ impl Coordinator {
         }
         clients.close();
         clients.wait().await;
-        for task in [keeping, tending] {
+        for task in [keeping, keeping_sessions, tending] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the coordinator failed");
             }
+        }
+    }
+}
+
+/// Tells the keeper of advisory locks, until `stop`, which sessions live.
+async fn keep_sessions(coordinator: Arc<Coordinator>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(KEEP_SESSIONS)).await.is_some() {
+        let sessions: Vec<i32> = coordinator.advisory_sessions.lock().iter().copied().collect();
+        if sessions.is_empty() {
+            continue;
+        }
+        let Ok(worker) = keeper(&coordinator) else { continue };
+        if let Some(Err(error)) = stop.run_until_cancelled(worker.keep_sessions(sessions)).await {
+            tracing::debug!(%error, "the keeper of advisory locks does not answer");
         }
     }
 }

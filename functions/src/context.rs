@@ -10,6 +10,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
 
+use async_trait::async_trait;
 use common::datum::Datum;
 use common::error::Report;
 use common::types::{Scalar, SqlType};
@@ -153,6 +154,7 @@ pub fn settings_of(config: &ConfigOptions) -> &SessionSettings {
 }
 
 /// What functions may ask the catalog. The coordinator answers, from the state that the statement sees.
+#[async_trait]
 pub trait CatalogLookup: Any + std::fmt::Debug + Send + Sync {
     /// The object that a text names, for casts to reg* types (`Scalar::Regclass`, `Regtype`, `Regnamespace`, `Regrole`, `Regproc`);
     /// `Ok(None)` when there is none.
@@ -163,6 +165,8 @@ pub trait CatalogLookup: Any + std::fmt::Debug + Send + Sync {
     fn is_visible(&self, kind: Scalar, oid: u32) -> Option<bool>;
     /// Any other function that reads the catalog, by name: `pg_get_indexdef`, `pg_relation_size`, …
     fn call(&self, name: &str, args: &[Datum]) -> Result<Datum, Report>;
+    /// A function for which other nodes are asked, or waited for: advisory locks, `pg_blocking_pids`.
+    async fn ask(&self, name: &str, args: &[Datum]) -> Result<Datum, Report>;
 }
 
 /// Carries a [`CatalogLookup`] in DataFusion's configuration.

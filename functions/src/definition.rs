@@ -92,6 +92,8 @@ pub(crate) enum Body {
     Build(BuildFn),
     /// Computes nothing and takes its time, without keeping a thread.
     Wait(WaitFn),
+    /// The catalog answers, and may take its time ([`crate::context::CatalogLookup::ask`]).
+    Ask,
 }
 
 /// A function or an operator.
@@ -178,6 +180,11 @@ pub(crate) fn build(signature: &str, body: BuildFn) -> Definition {
 /// A definition of a function that waits and answers void.
 pub(crate) fn wait(signature: &str, body: WaitFn) -> Definition {
     Definition::new(signature, Body::Wait(body)).volatile()
+}
+
+/// A definition of a function that the catalog answers anew each time, after it has asked others.
+pub(crate) fn ask(signature: &str) -> Definition {
+    Definition::new(signature, Body::Ask).volatile()
 }
 
 /// What a building rule sees.

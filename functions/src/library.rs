@@ -16,6 +16,7 @@ pub(crate) mod json_building;
 mod json_operators;
 mod json_paths;
 mod json_sets;
+mod locking;
 mod mathematics;
 pub(crate) mod networks;
 pub(crate) mod patterns;
@@ -51,6 +52,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
         json_operators::definitions(),
         json_paths::definitions(),
         json_sets::definitions(),
+        locking::definitions(),
         session_information::definitions(),
         sets::definitions(),
         bytea::definitions(),

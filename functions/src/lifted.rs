@@ -10,6 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::columns::{array_from, cell, lists_from};
 use common::datum::Datum;
+use common::error::Report;
+use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::arrow::array::{Array, new_null_array};
 use datafusion::arrow::datatypes::DataType;
@@ -61,7 +63,8 @@ impl LiftedFunction {
         let name = crate::registry::unique_name(definition, &arg_types, result);
         let signature = match definition.body {
             // DataFusion does not ask asynchronous functions how to coerce.
-            Body::Wait(_) => Signature::any(arg_types.len(), definition.volatility),
+            Body::Ask if arg_types.is_empty() => Signature::nullary(definition.volatility),
+            Body::Wait(_) | Body::Ask => Signature::any(arg_types.len(), definition.volatility),
             _ => Signature::user_defined(definition.volatility),
         };
         Self { name, definition, arg_types, result, signature }
@@ -72,7 +75,7 @@ impl LiftedFunction {
         match self.definition.body {
             Body::Columns(_, Some(arrow_type)) => arrow_type(args),
             Body::Row(_) if self.row_of_set().is_some() => self.row_of_set().unwrap_or(self.result).arrow_list(),
-            Body::Columns(_, None) | Body::Row(_) | Body::Build(_) | Body::Wait(_) => self.result.arrow(),
+            Body::Columns(_, None) | Body::Row(_) | Body::Build(_) | Body::Wait(_) | Body::Ask => self.result.arrow(),
         }
     }
 
@@ -93,7 +96,7 @@ impl LiftedFunction {
     /// The function as DataFusion calls it.
     pub(crate) fn into_udf(self) -> ScalarUDF {
         match self.definition.body {
-            Body::Wait(_) => AsyncScalarUDF::new(Arc::new(self)).into_scalar_udf(),
+            Body::Wait(_) | Body::Ask => AsyncScalarUDF::new(Arc::new(self)).into_scalar_udf(),
             _ => ScalarUDF::new_from_impl(self),
         }
     }
@@ -183,7 +186,7 @@ impl ScalarUDFImpl for LiftedFunction {
             Body::Row(body) => self.lift(body, &call, &args),
             Body::Columns(body, _) => body(&call, &args),
             Body::Build(_) => Err(internal(format!("{} is a rule, not a function", self.name))),
-            Body::Wait(_) => Err(internal(format!("{} waits, and cannot be computed at once", self.name))),
+            Body::Wait(_) | Body::Ask => Err(internal(format!("{} waits, and cannot be computed at once", self.name))),
         }
     }
 }
@@ -191,7 +194,11 @@ impl ScalarUDFImpl for LiftedFunction {
 #[async_trait]
 impl AsyncScalarUDFImpl for LiftedFunction {
     async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let Body::Wait(body) = self.definition.body else { return self.invoke_with_args(args) };
+        let body = match self.definition.body {
+            Body::Wait(body) => body,
+            Body::Ask => return self.ask(&args).await,
+            _ => return self.invoke_with_args(args),
+        };
         for row in 0..args.number_rows {
             let pause = self.pause(body, &args, row)?;
             tokio::time::sleep(pause).await;
@@ -201,16 +208,39 @@ impl AsyncScalarUDFImpl for LiftedFunction {
 }
 
 impl LiftedFunction {
-    /// How long a row waits: not at all for NULL.
-    fn pause(&self, body: WaitFn, args: &ScalarFunctionArgs, row: usize) -> DataFusionResult<Duration> {
-        let mut values = Vec::with_capacity(args.args.len());
-        for (arg, ty) in args.args.iter().zip(&self.arg_types) {
+    /// Asks the catalog, row by row.
+    async fn ask(&self, args: &ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let mut results = Vec::with_capacity(args.number_rows);
+        for row in 0..args.number_rows {
+            let values = self.row_values(args, row)?;
+            if self.definition.strict && values.iter().any(Datum::is_null) {
+                results.push(Datum::Null);
+                continue;
+            }
+            let Some(catalog) = crate::context::catalog_of(&args.config_options) else {
+                let message = format!("{} outside a coordinator is not supported", self.definition.name);
+                return Err(raise(crate::definition::from_report(Report::new(SqlState::FEATURE_NOT_SUPPORTED, message))));
+            };
+            let answer = catalog.ask(&self.definition.name, &values).await;
+            results.push(answer.map_err(|report| raise(crate::definition::from_report(report)))?);
+        }
+        Ok(ColumnarValue::Array(array_from(self.result, &results).map_err(raise_row)?))
+    }
+
+    fn row_values(&self, args: &ScalarFunctionArgs, row: usize) -> DataFusionResult<Vec<Datum>> {
+        let value = |(arg, ty): (&ColumnarValue, &SqlType)| {
             let value = match arg {
                 ColumnarValue::Array(array) => cell(array, row, *ty),
                 ColumnarValue::Scalar(scalar) => cell(&scalar.to_array()?, 0, *ty),
             };
-            values.push(value.map_err(raise_row)?);
-        }
+            value.map_err(raise_row)
+        };
+        args.args.iter().zip(&self.arg_types).map(value).collect()
+    }
+
+    /// How long a row waits: not at all for NULL.
+    fn pause(&self, body: WaitFn, args: &ScalarFunctionArgs, row: usize) -> DataFusionResult<Duration> {
+        let values = self.row_values(args, row)?;
         if self.definition.strict && values.iter().any(Datum::is_null) {
             return Ok(Duration::ZERO);
         }

@@ -13,4 +13,5 @@ pub mod catalog_api;
 pub mod directory;
 pub mod error;
 pub mod grpc;
+pub mod locks;
 pub mod worker_api;

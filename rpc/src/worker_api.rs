@@ -37,6 +37,9 @@ use common::ids::{CatalogVersion, Epoch, GroupId, Oid, OwnWrites, PartitionId, R
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
+use crate::locks::{AdvisoryKey, EndOfWait, HeldLock, LockWaiter, WaitTicket};
+pub use crate::locks::{LockMode, LockWait, WaitLimit};
+
 /// The answer to a call: an error is what the client may see.
 pub type Answer<T> = Result<T, Report>;
 
@@ -157,17 +160,7 @@ pub enum WriteOutcome {
     },
 }
 
-/// Waits for a lock this long at most.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum LockWait {
-    /// As long as it takes; deadlocks are found.
-    Forever,
-    Millis(u32),
-    /// NOWAIT: 55P03 at once.
-    No,
-}
-
-/// Locks rows of one partition for update. Answers, for each key, the newest committed row under the lock, or `None`.
+/// Locks rows of one partition. Answers, for each key, the newest committed row under the lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LockRequest {
     pub catalog_version: CatalogVersion,
@@ -175,8 +168,43 @@ pub struct LockRequest {
     pub relation: RelationId,
     pub partition: PartitionRef,
     pub keys: Vec<Bytes>,
+    pub mode: LockMode,
     pub wait: LockWait,
+    /// With [`WaitLimit::Skip`](crate::locks::WaitLimit::Skip): no more rows than this, the first of `keys` that can be locked.
+    pub rows_max: Option<u32>,
     /// The transaction has been here before: one that is not here any more (the worker has restarted) is refused, because its locks are gone.
+    pub is_known: bool,
+}
+
+/// What became of one key of a [`LockRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockedRow {
+    Found(FoundRow),
+    /// The key is locked, and has no row.
+    Missing,
+    /// It is not locked: somebody else has it, or there were rows enough.
+    Skipped,
+}
+
+impl LockedRow {
+    /// The row, if there is one under the lock.
+    pub fn found(self) -> Option<FoundRow> {
+        match self {
+            Self::Found(row) => Some(row),
+            Self::Missing | Self::Skipped => None,
+        }
+    }
+}
+
+/// Locks a table at one worker, as LOCK TABLE does.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LockTableRequest {
+    pub catalog_version: CatalogVersion,
+    pub transaction: TransactionId,
+    pub relation: RelationId,
+    pub mode: LockMode,
+    pub wait: LockWait,
+    /// As [`LockRequest::is_known`].
     pub is_known: bool,
 }
 
@@ -375,7 +403,26 @@ pub trait WorkerApi: Send + Sync {
     /// Runs a fragment.
     async fn fragment(&self, request: FragmentRequest) -> Answer<BatchStream>;
     /// Locks rows.
-    async fn lock(&self, request: LockRequest) -> Answer<Vec<Option<FoundRow>>>;
+    async fn lock(&self, request: LockRequest) -> Answer<Vec<LockedRow>>;
+    /// Locks a table until the transaction ends, against what others do at this worker.
+    async fn lock_table(&self, request: LockTableRequest) -> Answer<()>;
+    /// Locks an advisory key for the session that `wait` names; answers whether it has it (a wait with a limit of its own is an error when it
+    /// ends, one that does not wait is `false`).
+    async fn advisory_lock(&self, key: AdvisoryKey, mode: LockMode, wait: LockWait) -> Answer<bool>;
+    /// Leaves a session nothing but `keep` of its lock of an advisory key.
+    async fn advisory_unlock(&self, session: i32, key: AdvisoryKey, keep: Option<LockMode>) -> Answer<()>;
+    /// Keeps the advisory locks of sessions; those of one that is not heard of for a while go.
+    async fn keep_sessions(&self, sessions: Vec<i32>) -> Answer<()>;
+    /// A session has ended: its advisory locks go.
+    async fn end_session(&self, session: i32) -> Answer<()>;
+    /// Everybody who waits for a lock here.
+    async fn lock_waits(&self) -> Answer<Vec<LockWaiter>>;
+    /// The tables and advisory keys that are locked here.
+    async fn held_locks(&self) -> Answer<Vec<HeldLock>>;
+    /// Ends one wait, unless it is over.
+    async fn end_wait(&self, ticket: WaitTicket, why: EndOfWait) -> Answer<()>;
+    /// Ends the waits of a session whose statement is cancelled.
+    async fn cancel_waits(&self, session: i32) -> Answer<()>;
     /// Writes provisionally.
     async fn write(&self, request: WriteRequest) -> Answer<WriteResponse>;
     /// Voids a transaction's latest writes; answers a timestamp above theirs and below those of all later ones.

@@ -14,6 +14,7 @@
 //! | `grouping` | the step from rows to groups |
 //! | `insert`, `change`, `merge`, `returning` | INSERT; UPDATE and DELETE; MERGE; RETURNING |
 //! | `parts` | WITH before a statement: what of it is carried out by itself |
+//! | `row_locks` | SELECT … FOR UPDATE |
 //! | `view` | views, in FROM |
 //! | `simple` | recognises statements for the point path |
 //! | `type_name`, `output_name` | type names; PostgreSQL's names of output columns |
@@ -30,7 +31,7 @@ use functions::resolve;
 use functions::typed_expr::TypedExpr;
 use sqlparser::ast::{Ident, ObjectName, Statement};
 
-use crate::bound::{Bound, BoundPart, BoundStatement};
+use crate::bound::{Bound, BoundLocking, BoundPart, BoundStatement};
 use crate::error::{BindError, Result};
 use crate::parse::{self, ParsedStatement, Syntax};
 use crate::schema::{CatalogView, RelationInfo, ViewInfo};
@@ -54,6 +55,7 @@ mod parts;
 mod query;
 mod relation;
 mod returning;
+pub(crate) mod row_locks;
 mod sample;
 mod scope;
 mod select;
@@ -74,6 +76,7 @@ pub(crate) struct Binder<'a> {
     /// The text that positions count in.
     source: &'a str,
     next_id: Cell<usize>,
+    locking: RefCell<Vec<BoundLocking>>,
     /// The views that are being bound, the innermost last.
     views: RefCell<Vec<Arc<ViewInfo>>>,
     /// WITH queries that are carried out by themselves.
@@ -97,7 +100,7 @@ pub fn bind(
         Syntax::Object(object) => BoundStatement::Object(Arc::clone(object)),
         Syntax::Statement(tree) => binder.statement(tree)?,
     };
-    Ok(Bound { statement: bound, parameters: parameters.decided(), notices: Vec::new() })
+    Ok(Bound { statement: bound, locking: binder.locking.take(), parameters: parameters.decided(), notices: Vec::new() })
 }
 
 /// Binds one expression over named columns, which become `t.<i>`, and casts it to `ty` as an assignment does: defaults, checks, partition bounds.
@@ -156,6 +159,7 @@ impl<'a> Binder<'a> {
             parts: RefCell::default(),
             open_literals: RefCell::default(),
             views: RefCell::default(),
+            locking: RefCell::default(),
         }
     }
 
@@ -217,6 +221,12 @@ fn explain_options(mut analyze: bool, mut verbose: bool, options: &[sqlparser::a
 /// qualifier when it joins a subquery, so the qualifier alone does not do.
 pub(crate) fn plan_name(name: &str, unique: &str) -> String {
     format!("{name}{}{unique}", functions::typed_expr::PLAN_NAME_SEPARATOR)
+}
+
+/// Whether a plan names columns of a query around it.
+pub(crate) fn has_outer_reference(plan: &datafusion::logical_expr::LogicalPlan) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    plan.exists(|node| Ok(node.expressions().iter().any(Expr::contains_outer))).unwrap_or(true)
 }
 
 /// Whether an expression has a subquery somewhere.

@@ -162,6 +162,58 @@ pub struct SimpleSelect {
     pub offset: Option<Expr>,
 }
 
+/// How strongly rows are locked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum RowLockStrength {
+    KeyShare,
+    Share,
+    NoKeyUpdate,
+    Update,
+}
+
+impl RowLockStrength {
+    /// All, the weakest first.
+    pub const ALL: [Self; 4] = [Self::KeyShare, Self::Share, Self::NoKeyUpdate, Self::Update];
+
+    /// As the clause words it, behind FOR.
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::KeyShare => "KEY SHARE",
+            Self::Share => "SHARE",
+            Self::NoKeyUpdate => "NO KEY UPDATE",
+            Self::Update => "UPDATE",
+        }
+    }
+}
+
+/// What becomes of a row that somebody else has locked. Where a table has several clauses, the last of these counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LockPolicy {
+    Wait,
+    SkipLocked,
+    NoWait,
+}
+
+/// One table whose rows a query locks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BoundRowLock {
+    pub relation: Oid,
+    pub strength: RowLockStrength,
+    pub policy: LockPolicy,
+}
+
+/// A query that locks the rows that it gives. The plan gives them in order, without LIMIT: first the result's columns, then key and version of the row for
+/// each of the locks; a row that cannot be locked, or no longer matches, does not count for the limit.
+#[derive(Clone, Debug)]
+pub struct BoundLocking {
+    pub plan: LogicalPlan,
+    /// The types of the result's columns.
+    pub types: Vec<SqlType>,
+    pub locks: Vec<BoundRowLock>,
+    pub limit: Option<Expr>,
+    pub offset: Option<Expr>,
+}
+
 /// A statement, bound. Statements without expressions stay as the parser left them: whoever executes them reads the tree.
 #[derive(Clone, Debug)]
 pub enum BoundStatement {
@@ -195,6 +247,9 @@ pub enum BoundStatement {
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub statement: BoundStatement,
+    /// Queries that lock rows, in the order in which they are carried out before the statement; scans of
+    /// [`crate::LockedRows`] stand for their rows, in the statement and in later ones of them.
+    pub locking: Vec<BoundLocking>,
     pub parameters: Vec<SqlType>,
     /// Notices that binding has for the client.
     pub notices: Vec<Report>,

@@ -22,9 +22,11 @@ pub mod object_syntax;
 pub mod parse;
 pub mod partition_clause;
 mod rewrites;
+mod row_lock_syntax;
 pub mod schema;
 mod subscript_targets;
 pub mod table_syntax;
 mod transaction_syntax;
 
+pub use bind::row_locks::LockedRows;
 pub use bind::{bind, bind_check, bind_expression, find_relation, ident_name};

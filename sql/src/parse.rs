@@ -19,6 +19,7 @@ use crate::domain_syntax;
 use crate::object_syntax::{self, ObjectStatement};
 use crate::partition_clause::{self, PartitionClause};
 use crate::rewrites;
+use crate::row_lock_syntax;
 use crate::subscript_targets;
 use crate::table_syntax;
 use crate::transaction_syntax;
@@ -146,6 +147,7 @@ fn parse_piece(mut tokens: Vec<TokenWithSpan>, text: Arc<str>, source: &Arc<str>
         return Ok(parsed(Syntax::Maintenance(tag), None));
     }
     copy_syntax::normalise(&mut tokens);
+    row_lock_syntax::normalise(&mut tokens);
     subscript_targets::normalise(&mut tokens);
     domain_syntax::normalise(&mut tokens);
     rewrites::apply(&mut tokens)?;

@@ -140,6 +140,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts one more coordinator; the name is its log's.
+    pub fn another_coordinator(&self, name: &str) -> Result<(Process, Address), String> {
+        let directory = self.directory.join(name);
+        std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        start_coordinator(&directory, &self.catalog_address, ANY_PORT)
+    }
+
     /// The last lines of all logs.
     pub fn log_end(&self) -> String {
         let workers = self.workers.iter().map(|w| (w.name.as_str(), &w.process));

@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::objects::IndexScope;
 use common::ids::{CatalogVersion, GroupId, Oid, RelationId, Timestamp};
-use rpc::worker_api::{LockWait, WriteOutcome};
+use rpc::locks::LockMode;
+use rpc::worker_api::WriteOutcome;
 use storage::{Change, Frame, ReadOutcome, Record};
 
 use crate::commit::{Job, STAMP};
@@ -96,20 +97,19 @@ impl Build<'_> {
     /// Writes the entries of these rows, except where a lock is taken.
     async fn chunk(&self, partition: &OwnedPartition, keys: Vec<Bytes>) -> Result<Built> {
         let (core, group) = (self.core, partition.group);
-        let (state, writing) = core.writers.enter(&core.cache, std::iter::once(self.table));
+        let mut held = Held::for_statement(&core.locks, 0);
+        let (state, writing) = core.writers.enter(&core.cache, std::iter::once(self.table), held.owner());
         drop(state);
-        let mut held = Held::for_statement(&core.locks);
         let (mut later, mut comes) = (Vec::new(), HashMap::new());
         let mut records: BTreeMap<Timestamp, Vec<Change>> = BTreeMap::new();
         for key in keys {
-            let lock = LockKey { relation: self.table, key: key.clone() };
-            if is_taken(held.take(lock, LockWait::No).await)? {
+            if !held.take_free(&LockKey::row(self.table, key.clone()), LockMode::ForUpdate) {
                 later.push(key);
                 continue;
             }
             let Some((version, row)) = self.newest(group, self.table, &key).await? else { continue };
             let entry = self.maker.entry(partition.id, &key, &row)?;
-            if entry.unique && is_taken(held.take(LockKey { relation: self.maker.storage, key: entry.key.clone() }, LockWait::No).await)? {
+            if entry.unique && !held.take_free(&LockKey::row(self.maker.storage, entry.key.clone()), LockMode::ForUpdate) {
                 later.push(key);
                 continue;
             }
@@ -169,14 +169,5 @@ impl Build<'_> {
                 ReadOutcome::Undecided(transaction) => self.core.resolve(transaction).await?,
             }
         }
-    }
-}
-
-/// Whether an attempt at a lock met another owner.
-fn is_taken(attempt: Result<()>) -> Result<bool> {
-    match attempt {
-        Ok(()) => Ok(false),
-        Err(WorkerError::LockNotAvailable) => Ok(true),
-        Err(error) => Err(error),
     }
 }

@@ -10,9 +10,10 @@ use common::clock::Clock;
 use common::ids::{CatalogVersion, GroupId, PartitionId, RelationId, Timestamp, WorkerId};
 use rpc::catalog_api::CatalogApi;
 use rpc::directory::WorkerDirectory;
-use rpc::worker_api::{PartitionRef, PartitionWrites, ReadAt, ReadContext};
+use rpc::worker_api::{PartitionRef, ReadAt, ReadContext};
 use storage::Engine;
 
+use crate::advisory::Advisory;
 use crate::commit::Pipeline;
 use crate::error::{Result, WorkerError};
 use crate::feed_source::Feeds;
@@ -21,7 +22,7 @@ use crate::locks::LockTable;
 use crate::participants::Participants;
 use crate::sizes::Sizes;
 use crate::validation::Validator;
-use crate::writers::{Writers, Writing};
+use crate::writers::Writers;
 
 /// How long a request with a newer catalog version waits for the catalog.
 const CATALOG_WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) locks: Arc<LockTable>,
     pub(crate) writers: Arc<Writers>,
     pub(crate) participants: Participants,
+    pub(crate) advisory: Advisory,
     pub(crate) validator: Arc<Validator>,
     pub(crate) sizes: Sizes,
     /// What this worker's log feeds.
@@ -59,16 +61,6 @@ impl Core {
     pub(crate) async fn state(&self, version: CatalogVersion) -> Result<Arc<CatalogState>> {
         let state = self.cache.current();
         if state.version() >= version { Ok(state) } else { Ok(self.cache.wait_for(version, CATALOG_WAIT).await?) }
-    }
-
-    /// Enters a writer of these partitions, if they are this worker's.
-    pub(crate) async fn admit_writes(&self, version: CatalogVersion, writes: &[PartitionWrites]) -> Result<(Arc<CatalogState>, Writing)> {
-        self.state(version).await?;
-        let (state, writing) = self.writers.enter(&self.cache, writes.iter().map(|part| part.relation));
-        for part in writes {
-            self.check(&state, part.relation, part.partition)?;
-        }
-        Ok((state, writing))
     }
 
     /// Lets a reader in, once everything that it must see is there; answers the timestamp to read at.

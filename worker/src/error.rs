@@ -1,10 +1,12 @@
 //! What a worker refuses, and how a client hears of it.
 
+use catalog::state::CatalogState;
 use common::error::{Report, SqlError};
 use common::ids::{Oid, TransactionId};
 use common::row::RowError;
 use common::sqlstate::SqlState;
 use partition::error::KeyError;
+use rpc::locks::LockTarget;
 use storage::StorageError;
 
 /// Any failure of this crate.
@@ -13,12 +15,18 @@ pub enum WorkerError {
     /// The sender planned with a map that is no longer (or not yet) this worker's.
     #[error("partition map is stale")]
     StaleMap,
-    /// A cycle of waiting transactions, or a wait so long that only a cycle across workers explains it.
+    /// A cycle of waiting sessions, of which this one is ended.
     #[error("deadlock detected")]
     Deadlock { detail: String },
     /// NOWAIT met a lock.
-    #[error("could not obtain lock on row")]
-    LockNotAvailable,
+    #[error("could not obtain lock")]
+    LockNotAvailable(LockTarget),
+    /// NOWAIT met a lock of a relation's row, or of a relation.
+    #[error("could not obtain lock on {0}")]
+    NamedLockNotAvailable(String),
+    /// The statement was cancelled while it waited for a lock.
+    #[error("canceling statement due to user request")]
+    WaitCanceled,
     /// The lock wait was limited by the client.
     #[error("canceling statement due to lock timeout")]
     LockTimeout,
@@ -68,7 +76,8 @@ impl SqlError for WorkerError {
         match self {
             Self::StaleMap | Self::OldWriters => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Deadlock { .. } => SqlState::DEADLOCK_DETECTED,
-            Self::LockNotAvailable | Self::LockTimeout => SqlState::LOCK_NOT_AVAILABLE,
+            Self::LockNotAvailable(_) | Self::NamedLockNotAvailable(_) | Self::LockTimeout => SqlState::LOCK_NOT_AVAILABLE,
+            Self::WaitCanceled => SqlState::QUERY_CANCELED,
             Self::TransactionEnded(_) | Self::Undone(_) => SqlState::TRANSACTION_ROLLBACK,
             Self::AlreadyPrepared(_) | Self::Background(_) => SqlState::INTERNAL_ERROR,
             Self::Undecided(_) => SqlState::CONNECTION_FAILURE,
@@ -124,6 +133,20 @@ impl SqlError for WorkerError {
                 retryable: other.retryable(),
                 ..Report::new(other.sqlstate(), other.to_string())
             },
+        }
+    }
+}
+
+impl WorkerError {
+    /// The error of a lock that is not free, with the relation's name as the client knows it.
+    pub(crate) fn naming_relation(self, state: &CatalogState) -> Self {
+        let name = |relation| state.table_of_storage(relation).map(|table| table.name.clone()).unwrap_or_default();
+        match self {
+            Self::LockNotAvailable(LockTarget::Row(relation)) => {
+                Self::NamedLockNotAvailable(format!("row in relation \"{}\"", name(relation)))
+            }
+            Self::LockNotAvailable(LockTarget::Table(relation)) => Self::NamedLockNotAvailable(format!("relation \"{}\"", name(relation))),
+            other => other,
         }
     }
 }

@@ -9,9 +9,11 @@
 //!
 //! Invariant: the state changes by the log alone, and the log is written by the commit pipeline alone.
 
+mod advisory;
 mod build_index;
 mod commit;
 mod core;
+mod deadlocks;
 mod entries;
 mod error;
 mod feed_log;
@@ -26,6 +28,7 @@ mod reads;
 mod scan;
 mod sizes;
 mod storage_cleanup;
+mod table_locks;
 mod tasks;
 mod transactions;
 mod validation;

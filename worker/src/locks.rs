@@ -1,54 +1,61 @@
-//! Row locks: exclusive, first come first served, gone when nobody holds or wants them.
+//! Locks of rows, tables and advisory keys at this worker: first come first served, gone when nobody holds or wants them.
 //!
 //! # Invariants
 //!
-//! - A key has one owner at a time; an entry of the table exists exactly while its key is owned.
-//! - A lock that is released goes straight to the first waiter, so nobody overtakes a queue and no wake-up is lost.
-//! - Nobody waits in a cycle: who would close one is refused when it enters ([`WorkerError::Deadlock`]). The wait-for graph is
-//!   read from the queues at that moment; as queues are handed over in order, leaving one never adds an edge to it.
-//!
-//! The graph covers this worker. A cycle through several workers is bounded by [`FOREVER`]: a wait "as long as it takes" that lasts longer is
-//! answered as a deadlock too.
+//! - No two hold one key in modes that conflict; an entry of the table exists exactly while its key is held.
+//! - A lock that is released goes straight to those who wait, in the order of [`entry`]: no wake-up is lost.
+//! - Who waits is in the list of waits, with what it waits for, until its wait is over: [`crate::deadlocks`] reads the list of all workers
+//!   and ends the wait of one in each cycle.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::ids::{RelationId, TransactionId};
+use common::ids::RelationId;
 use parking_lot::Mutex;
-use rpc::worker_api::LockWait;
-use tokio::sync::oneshot;
+use rpc::locks::{AdvisoryKey, EndOfWait, LockMode, LockTarget, LockWait, ModeSet, WaitLimit, WaitTicket};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::error::{Result, WorkerError};
 
-/// A wait without a limit of its own ends here: only a deadlock across workers, or a transaction that sits on its locks, takes longer.
-pub(crate) const FOREVER: Duration = Duration::from_secs(10);
+mod entry;
+
+pub(crate) use entry::Owner;
+use entry::{Entry, Request, Waiter};
+
 /// Parts of the table; a power of two.
 const SHARDS: usize = 64;
 
-/// Who holds locks.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Owner {
-    Transaction(TransactionId),
-    /// A statement that commits by itself, numbered by [`LockTable::new_statement`].
-    Statement(u64),
-}
-
-/// What is locked: a row's key, or a unique index entry's.
+/// What is locked.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct LockKey {
-    pub(crate) relation: RelationId,
-    pub(crate) key: Bytes,
+pub(crate) enum LockKey {
+    /// A row's key, or a unique index entry's.
+    Row {
+        relation: RelationId,
+        key: Bytes,
+    },
+    Table(RelationId),
+    Advisory(AdvisoryKey),
 }
 
-#[derive(Debug)]
-struct Waiter {
-    owner: Owner,
-    ticket: u64,
-    wake: oneshot::Sender<()>,
+impl LockKey {
+    /// A row's key, or a unique index entry's.
+    pub(crate) fn row(relation: RelationId, key: Bytes) -> Self {
+        Self::Row { relation, key }
+    }
+
+    /// What it is, without the row.
+    pub(crate) fn target(&self) -> LockTarget {
+        match self {
+            Self::Row { relation, .. } => LockTarget::Row(*relation),
+            Self::Table(relation) => LockTarget::Table(*relation),
+            Self::Advisory(key) => LockTarget::Advisory(*key),
+        }
+    }
 }
 
 /// Stands for a key in the table: its hash. A transaction may lock millions of rows, and keys would take several times the memory. Two keys of
@@ -80,39 +87,64 @@ impl Hasher for IdHasher {
     }
 }
 
-#[derive(Debug)]
-struct Entry {
-    owner: Owner,
-    /// Made for the first who waits.
-    queue: Option<Box<Queue>>,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// The ticket with which the owner waited, if it did.
-    ticket: u64,
-    waiters: VecDeque<Waiter>,
-}
-
 type Shard = HashMap<LockId, Entry, BuildHasherDefault<IdHasher>>;
+
+/// A wait, as long as it lasts.
+#[derive(Debug)]
+struct Wait {
+    id: LockId,
+    owner: Owner,
+    target: LockTarget,
+    mode: LockMode,
+    since: Instant,
+    /// When to look for a deadlock next, and how long after that again.
+    check_at: Instant,
+    check_every: Duration,
+    session: i32,
+    /// For a wait that is in no queue.
+    other: Option<OtherWait>,
+}
+
+#[derive(Debug)]
+struct OtherWait {
+    blockers: Vec<Owner>,
+    end: oneshot::Sender<EndOfWait>,
+}
+
+impl Wait {
+    fn new(id: LockId, owner: Owner, target: LockTarget, mode: LockMode, wait: LockWait) -> Self {
+        let since = Instant::now();
+        let check_every = Duration::from_millis(u64::from(wait.deadlock_ms.max(1)));
+        Self { id, owner, target, mode, since, check_at: since + check_every, check_every, session: wait.session, other: None }
+    }
+}
+
+/// A wait as others see it.
+#[derive(Debug)]
+pub(crate) struct SeenWait {
+    pub(crate) ticket: WaitTicket,
+    pub(crate) owner: Owner,
+    pub(crate) target: LockTarget,
+    pub(crate) mode: LockMode,
+    pub(crate) waited: Duration,
+    pub(crate) blockers: Vec<Owner>,
+}
 
 /// The table. Locks are taken through [`Held`].
 #[derive(Debug)]
 pub(crate) struct LockTable {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
-    /// What each waiting owner waits for. Locked before any shard, never after one.
-    waits: Mutex<HashMap<Owner, Vec<LockId>>>,
+    /// Never locked together with a shard.
+    waits: Mutex<HashMap<WaitTicket, Wait>>,
+    /// Somebody has begun to wait.
+    waiting: Notify,
+    /// Tables that somebody locks or wants to, and how many do ([`crate::table_locks`]).
+    announced: Mutex<HashMap<RelationId, usize>>,
+    /// The number of these tables: nobody looks further when it is 0.
+    announced_count: AtomicUsize,
     tickets: AtomicU64,
-    statements: AtomicU64,
-}
-
-/// How an attempt to take a lock went.
-enum Entered {
-    Taken,
-    /// By the same owner, earlier.
-    Already,
-    Waits(Waiting),
+    statements: AtomicU32,
 }
 
 impl LockTable {
@@ -121,14 +153,17 @@ impl LockTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             waits: Mutex::default(),
+            waiting: Notify::new(),
+            announced: Mutex::default(),
+            announced_count: AtomicUsize::new(0),
             tickets: AtomicU64::new(1),
-            statements: AtomicU64::new(1),
+            statements: AtomicU32::new(1),
         })
     }
 
-    /// An owner for one statement.
-    pub(crate) fn new_statement(&self) -> Owner {
-        Owner::Statement(self.statements.fetch_add(1, Ordering::Relaxed))
+    /// An owner for one statement of a session.
+    fn new_statement(&self, session: i32) -> Owner {
+        Owner::Statement { session: session.cast_unsigned(), number: self.statements.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// How many keys are locked.
@@ -146,150 +181,232 @@ impl LockTable {
         &self.shards[(id.0 >> 40) as usize % SHARDS]
     }
 
-    /// Takes the lock if it is free; otherwise tells whether the owner has it already.
-    fn try_lock(&self, id: LockId, owner: Owner) -> Option<Entered> {
+    fn request(&self, id: LockId, owner: Owner, mode: LockMode) -> Request {
         let mut shard = self.shard(id).lock();
-        match shard.get(&id) {
+        match shard.get_mut(&id) {
+            Some(entry) => entry.request(owner, mode),
             None => {
-                shard.insert(id, Entry { owner, queue: None });
-                Some(Entered::Taken)
+                shard.insert(id, Entry::new(owner, mode));
+                Request::Granted
             }
-            Some(entry) if entry.owner == owner => Some(Entered::Already),
-            Some(_) => None,
         }
     }
 
-    /// Takes the lock or enters its queue, unless that would close a cycle.
-    fn enter(self: &Arc<Self>, id: LockId, owner: Owner) -> Result<Entered> {
-        if let Some(entered) = self.try_lock(id, owner) {
-            return Ok(entered);
-        }
-        let mut waits = self.waits.lock();
-        if let Some(through) = self.cycle(&waits, id, owner) {
-            return Err(WorkerError::Deadlock { detail: through });
-        }
-        let mut shard = self.shard(id).lock();
-        let Some(entry) = shard.get_mut(&id) else {
-            shard.insert(id, Entry { owner, queue: None });
-            return Ok(Entered::Taken);
-        };
-        if entry.owner == owner {
-            return Ok(Entered::Already);
-        }
+    /// Takes the lock or enters its queue.
+    fn enter(self: &Arc<Self>, key: &LockKey, id: LockId, owner: Owner, mode: LockMode, wait: LockWait) -> Result<Waiting, Request> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        self.waits.lock().insert(ticket, Wait::new(id, owner, key.target(), mode, wait));
         let (wake, woken) = oneshot::channel();
-        entry.queue.get_or_insert_default().waiters.push_back(Waiter { owner, ticket, wake });
-        waits.entry(owner).or_default().push(id);
-        Ok(Entered::Waits(Waiting { table: Arc::clone(self), id, owner, ticket, woken, taken: false }))
-    }
-
-    /// Whether somebody who holds or waits for `key` waits, directly or not, for `owner`. Nobody can begin to wait meanwhile.
-    fn cycle(&self, waits: &HashMap<Owner, Vec<LockId>>, id: LockId, owner: Owner) -> Option<String> {
-        let mut seen = HashSet::new();
-        let mut open = self.ahead_of(id, None);
-        while let Some(other) = open.pop() {
-            if other == owner {
-                return Some(format!("{} waits for a lock in a cycle of {} waiting transactions.", name(owner), seen.len().max(1) + 1));
-            }
-            if seen.insert(other) {
-                for id in waits.get(&other).into_iter().flatten() {
-                    open.extend(self.ahead_of(*id, Some(other)));
+        let mut shard = self.shard(id).lock();
+        let request = match shard.get_mut(&id) {
+            Some(entry) => match entry.request(owner, mode) {
+                Request::Busy => {
+                    entry.wait(Waiter { owner, mode, ticket, wake });
+                    None
                 }
-            }
-        }
-        None
-    }
-
-    /// Who comes before `waiter` in the queue of `key`, or all who are there. Nobody, when the waiter has left the queue.
-    fn ahead_of(&self, id: LockId, waiter: Option<Owner>) -> Vec<Owner> {
-        let shard = self.shard(id).lock();
-        let Some(entry) = shard.get(&id) else { return Vec::new() };
-        let waiters = || entry.queue.iter().flat_map(|queue| &queue.waiters);
-        let place = match waiter {
-            None => usize::MAX,
-            Some(waiter) => match waiters().position(|w| w.owner == waiter) {
-                Some(place) => place,
-                None => return Vec::new(),
+                done => Some(done),
             },
+            None => {
+                shard.insert(id, Entry::new(owner, mode));
+                Some(Request::Granted)
+            }
         };
-        std::iter::once(entry.owner).chain(waiters().take(place).map(|w| w.owner)).collect()
+        drop(shard);
+        if let Some(done) = request {
+            self.waits.lock().remove(&ticket);
+            return Err(done);
+        }
+        self.waiting.notify_one();
+        Ok(Waiting { table: Arc::clone(self), id, ticket, woken, is_taken: false })
     }
 
-    fn stop_waiting(&self, id: LockId, owner: Owner) {
-        let mut waits = self.waits.lock();
-        if let Some(keys) = waits.get_mut(&owner) {
-            if let Some(place) = keys.iter().position(|k| *k == id) {
-                keys.swap_remove(place);
-            }
-            if keys.is_empty() {
-                waits.remove(&owner);
-            }
+    fn at(&self, id: LockId, what: impl FnOnce(&mut Entry) -> bool) {
+        let mut shard = self.shard(id).lock();
+        if shard.get_mut(&id).is_some_and(what) {
+            shard.remove(&id);
         }
     }
 
     fn release(&self, id: LockId, owner: Owner) {
-        let mut shard = self.shard(id).lock();
-        if shard.get(&id).is_some_and(|entry| entry.owner == owner) {
-            hand_over(&mut shard, id);
+        self.at(id, |entry| entry.release(owner));
+    }
+
+    /// Who holds what, of the keys given.
+    pub(crate) fn holders(&self, key: &LockKey) -> Vec<(Owner, ModeSet)> {
+        let id = self.id(key);
+        self.shard(id).lock().get(&id).map(|entry| entry.held().collect()).unwrap_or_default()
+    }
+
+    /// Somebody begins to lock a table.
+    pub(crate) fn announce_table(&self, relation: RelationId) {
+        let mut announced = self.announced.lock();
+        *announced.entry(relation).or_default() += 1;
+        self.announced_count.store(announced.len(), Ordering::SeqCst);
+    }
+
+    /// Somebody has let go of a table.
+    pub(crate) fn withdraw_table(&self, relation: RelationId) {
+        let mut announced = self.announced.lock();
+        if let Some(count) = announced.get_mut(&relation) {
+            *count -= 1;
+            if *count == 0 {
+                announced.remove(&relation);
+            }
+        }
+        self.announced_count.store(announced.len(), Ordering::SeqCst);
+    }
+
+    /// Whether somebody locks the table, or wants to.
+    pub(crate) fn is_table_announced(&self, relation: RelationId) -> bool {
+        self.announced_count.load(Ordering::SeqCst) > 0 && self.announced.lock().contains_key(&relation)
+    }
+
+    /// The tables that somebody locks or wants to.
+    pub(crate) fn strong_tables(&self) -> Vec<RelationId> {
+        self.announced.lock().keys().copied().collect()
+    }
+
+    /// Notes a wait for something else than a lock of the table.
+    pub(crate) fn note_wait(self: &Arc<Self>, owner: Owner, target: LockTarget, mode: LockMode, wait: LockWait) -> NotedWait {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (end, ended) = oneshot::channel();
+        let noted = Wait { other: Some(OtherWait { blockers: Vec::new(), end }), ..Wait::new(LockId(0), owner, target, mode, wait) };
+        self.waits.lock().insert(ticket, noted);
+        self.waiting.notify_one();
+        NotedWait { table: Arc::clone(self), ticket, ended }
+    }
+
+    /// Leaves an owner nothing but `keep` of what it holds of a key.
+    pub(crate) fn reduce(&self, key: &LockKey, owner: Owner, keep: ModeSet) {
+        self.at(self.id(key), |entry| entry.reduce(owner, keep));
+    }
+
+    /// Ends a wait, unless it is over.
+    pub(crate) fn end_wait(&self, ticket: WaitTicket, why: EndOfWait) {
+        let mut waits = self.waits.lock();
+        let Some(wait) = waits.get_mut(&ticket) else { return };
+        let id = wait.id;
+        if let Some(other) = wait.other.take() {
+            let _gone = other.end.send(why);
+            return;
+        }
+        drop(waits);
+        self.at(id, |entry| {
+            entry.refuse(ticket, why);
+            false
+        });
+    }
+
+    /// Ends all waits of a session.
+    pub(crate) fn end_waits_of(&self, session: i32) {
+        let tickets: Vec<WaitTicket> =
+            self.waits.lock().iter().filter(|(_, wait)| wait.session == session).map(|(ticket, _)| *ticket).collect();
+        for ticket in tickets {
+            self.end_wait(ticket, EndOfWait::Canceled);
         }
     }
 
-    /// Takes a waiter out of the queue, or gives back what it was given meanwhile.
-    fn leave(&self, id: LockId, ticket: u64) {
-        let mut shard = self.shard(id).lock();
-        let Some(entry) = shard.get_mut(&id) else { return };
-        let Some(queue) = &mut entry.queue else { return };
-        if queue.ticket == ticket {
-            hand_over(&mut shard, id);
-        } else {
-            queue.waiters.retain(|waiter| waiter.ticket != ticket);
+    /// All who wait.
+    pub(crate) fn seen_waits(&self) -> Vec<SeenWait> {
+        let now = Instant::now();
+        let noted: Vec<(SeenWait, LockId)> = self
+            .waits
+            .lock()
+            .iter()
+            .map(|(ticket, w)| {
+                let waited = now.saturating_duration_since(w.since);
+                let blockers = w.other.as_ref().map(|other| other.blockers.clone()).unwrap_or_default();
+                (SeenWait { ticket: *ticket, owner: w.owner, target: w.target, mode: w.mode, waited, blockers }, w.id)
+            })
+            .collect();
+        let blocked = |(wait, id): (SeenWait, LockId)| {
+            if !wait.blockers.is_empty() {
+                return wait;
+            }
+            let shard = self.shard(id).lock();
+            SeenWait { blockers: shard.get(&id).map(|entry| entry.blockers(wait.ticket)).unwrap_or_default(), ..wait }
+        };
+        noted.into_iter().map(blocked).filter(|wait| !wait.blockers.is_empty()).collect()
+    }
+
+    /// Comes back when somebody has waited for as long as it wants before a deadlock is looked for; answers who.
+    pub(crate) async fn overdue(&self) -> Vec<WaitTicket> {
+        loop {
+            let begun = self.waiting.notified();
+            let now = Instant::now();
+            let (mut due, mut next) = (Vec::new(), None);
+            for (ticket, wait) in self.waits.lock().iter_mut() {
+                if wait.check_at <= now {
+                    wait.check_at = now + wait.check_every;
+                    due.push(*ticket);
+                }
+                next = Some(next.map_or(wait.check_at, |at: Instant| at.min(wait.check_at)));
+            }
+            if !due.is_empty() {
+                return due;
+            }
+            match next {
+                Some(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => {}
+                        () = begun => {}
+                    }
+                }
+                None => begun.await,
+            }
         }
     }
 }
 
-/// Gives the lock to the first waiter, or removes the entry.
-fn hand_over(shard: &mut Shard, id: LockId) {
-    let Some(entry) = shard.get_mut(&id) else { return };
-    let next = entry.queue.as_mut().and_then(|queue| {
-        let next = queue.waiters.pop_front()?;
-        queue.ticket = next.ticket;
-        Some(next)
-    });
-    match next {
-        Some(next) => {
-            entry.owner = next.owner;
-            // A receiver that is gone is inside its drop, which comes for this shard's lock next and finds its ticket on the entry.
-            let _gone = next.wake.send(());
+/// A wait that is in no queue, as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct NotedWait {
+    table: Arc<LockTable>,
+    ticket: WaitTicket,
+    ended: oneshot::Receiver<EndOfWait>,
+}
+
+impl NotedWait {
+    /// Who is waited for now.
+    pub(crate) fn set_blockers(&mut self, blockers: Vec<Owner>) {
+        if let Some(OtherWait { blockers: noted, .. }) = self.table.waits.lock().get_mut(&self.ticket).and_then(|wait| wait.other.as_mut())
+        {
+            *noted = blockers;
         }
-        None => {
-            shard.remove(&id);
-        }
+    }
+
+    /// Comes back when somebody ends the wait.
+    pub(crate) async fn ended(&mut self) -> EndOfWait {
+        (&mut self.ended).await.unwrap_or(EndOfWait::Canceled)
     }
 }
 
-fn name(owner: Owner) -> String {
-    match owner {
-        Owner::Transaction(id) => format!("Transaction {id}"),
-        Owner::Statement(_) => "A statement".to_owned(),
+impl Drop for NotedWait {
+    fn drop(&mut self) {
+        self.table.waits.lock().remove(&self.ticket);
     }
 }
 
-/// A place in a queue. Dropping it leaves the queue, or releases the lock if it has been granted meanwhile.
+/// A place in a queue. Dropping it leaves the queue, or gives back what has been granted meanwhile.
 struct Waiting {
     table: Arc<LockTable>,
     id: LockId,
-    owner: Owner,
-    ticket: u64,
-    woken: oneshot::Receiver<()>,
-    taken: bool,
+    ticket: WaitTicket,
+    woken: oneshot::Receiver<Result<(), EndOfWait>>,
+    is_taken: bool,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.table.stop_waiting(self.id, self.owner);
-        if !self.taken {
-            self.table.leave(self.id, self.ticket);
-        }
+        self.table.waits.lock().remove(&self.ticket);
+        let (ticket, is_taken) = (self.ticket, self.is_taken);
+        self.table.at(self.id, |entry| {
+            if is_taken {
+                entry.accept(ticket);
+                return false;
+            }
+            entry.leave(ticket)
+        });
     }
 }
 
@@ -307,53 +424,73 @@ impl Held {
         Self { table: Arc::clone(table), owner, ids: Vec::new() }
     }
 
-    /// Locks for a statement by itself.
-    pub(crate) fn for_statement(table: &Arc<LockTable>) -> Self {
-        Self::new(table, table.new_statement())
+    /// Locks for a statement by itself, of a session (0: nobody's).
+    pub(crate) fn for_statement(table: &Arc<LockTable>, session: i32) -> Self {
+        Self::new(table, table.new_statement(session))
     }
 
-    /// Takes a lock that nobody can hold yet (after a restart); tells whether it could.
-    pub(crate) fn take_free(&mut self, key: LockKey) -> bool {
-        let id = self.table.id(&key);
-        match self.table.try_lock(id, self.owner) {
-            Some(Entered::Taken) => {
+    /// Whose they are.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Whether the owner has a lock in that mode or a stronger one.
+    pub(crate) fn holds(&self, key: &LockKey, mode: LockMode) -> bool {
+        self.table.holders(key).iter().any(|(owner, modes)| *owner == self.owner && modes.covers(mode))
+    }
+
+    /// Takes a lock if nobody is in the way; tells whether it could.
+    pub(crate) fn take_free(&mut self, key: &LockKey, mode: LockMode) -> bool {
+        let id = self.table.id(key);
+        match self.table.request(id, self.owner, mode) {
+            Request::Granted => {
                 self.ids.push(id);
                 true
             }
-            Some(Entered::Already) => true,
-            Some(Entered::Waits(_)) | None => false,
+            Request::Already => true,
+            Request::Busy => false,
         }
     }
 
     /// Takes a lock, waiting as `wait` says. A lock that the owner has already is no wait.
-    pub(crate) async fn take(&mut self, key: LockKey, wait: LockWait) -> Result<()> {
-        let id = self.table.id(&key);
-        let entered = match (self.table.try_lock(id, self.owner), wait) {
-            (Some(entered), _) => entered,
-            (None, LockWait::No) => return Err(WorkerError::LockNotAvailable),
-            (None, LockWait::Forever | LockWait::Millis(_)) => self.table.enter(id, self.owner)?,
-        };
-        match entered {
-            Entered::Already => return Ok(()),
-            Entered::Taken => {}
-            Entered::Waits(mut waiting) => {
-                let limit = match wait {
-                    LockWait::Millis(limit) => Duration::from_millis(u64::from(limit)),
-                    LockWait::Forever | LockWait::No => FOREVER,
-                };
-                if !matches!(tokio::time::timeout(limit, &mut waiting.woken).await, Ok(Ok(()))) {
-                    return Err(match wait {
-                        LockWait::Millis(_) => WorkerError::LockTimeout,
-                        LockWait::Forever | LockWait::No => {
-                            WorkerError::Deadlock { detail: format!("{} waited for more than {FOREVER:?}.", name(self.owner)) }
-                        }
-                    });
-                }
-                waiting.taken = true;
-            }
+    pub(crate) async fn take(&mut self, key: LockKey, mode: LockMode, wait: LockWait) -> Result<()> {
+        if self.take_free(&key, mode) {
+            return Ok(());
         }
-        self.ids.push(id);
+        let limit = match wait.limit {
+            WaitLimit::No | WaitLimit::Skip => return Err(WorkerError::LockNotAvailable(key.target())),
+            WaitLimit::Millis(limit) => Some(Duration::from_millis(u64::from(limit))),
+            WaitLimit::Forever => None,
+        };
+        let id = self.table.id(&key);
+        let is_new = match self.table.enter(&key, id, self.owner, mode, wait) {
+            Err(done) => done == Request::Granted,
+            Ok(mut waiting) => {
+                let woken = &mut waiting.woken;
+                let answer = match limit {
+                    Some(limit) => tokio::time::timeout(limit, woken).await.map_err(|_| WorkerError::LockTimeout)?,
+                    None => woken.await,
+                };
+                match answer {
+                    Ok(Ok(())) => {}
+                    Ok(Err(EndOfWait::Deadlock(detail))) => return Err(WorkerError::Deadlock { detail }),
+                    Ok(Err(EndOfWait::Canceled)) | Err(_) => return Err(WorkerError::WaitCanceled),
+                }
+                waiting.is_taken = true;
+                // An upgrade of a lock that is in the list already is noted twice, and released twice, which does nothing.
+                true
+            }
+        };
+        if is_new {
+            self.ids.push(id);
+        }
         Ok(())
+    }
+
+    /// Forgets a lock that its owner has released otherwise.
+    pub(crate) fn forget(&mut self, key: &LockKey) {
+        let id = self.table.id(key);
+        self.ids.retain(|held| *held != id);
     }
 
     /// Takes over the locks of another set of the same owner.
@@ -372,146 +509,4 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(n: u8) -> LockKey {
-        LockKey { relation: RelationId(1), key: Bytes::copy_from_slice(&[n]) }
-    }
-
-    fn owner(n: u64) -> Owner {
-        Owner::Transaction(TransactionId(n))
-    }
-
-    /// What a task does: takes some locks in any order (deadlocks are possible), maybe gives up early, lets go of all.
-    #[derive(Clone, Debug)]
-    struct Work {
-        keys: Vec<u8>,
-        patience: Option<u32>,
-        pause: u64,
-    }
-
-    fn work() -> impl Strategy<Value = Work> {
-        (proptest::collection::vec(0u8..4, 1..5), proptest::option::of(0u32..3), 0u64..3).prop_map(|(keys, patience, pause)| Work {
-            keys,
-            patience,
-            pause,
-        })
-    }
-
-    async fn run(table: Arc<LockTable>, holders: Arc<Vec<AtomicUsize>>, me: u64, work: Vec<Work>) {
-        for step in work {
-            let mut held = Held::new(&table, owner(me));
-            let mut mine = Vec::new();
-            for n in step.keys {
-                let wait = step.patience.map_or(LockWait::Forever, LockWait::Millis);
-                if held.take(key(n), wait).await.is_err() {
-                    break;
-                }
-                if !mine.contains(&n) {
-                    assert_eq!(holders[usize::from(n)].fetch_add(1, Ordering::SeqCst), 0, "two hold the same key");
-                    mine.push(n);
-                }
-                tokio::time::sleep(Duration::from_micros(step.pause * 100)).await;
-            }
-            for n in mine {
-                holders[usize::from(n)].fetch_sub(1, Ordering::SeqCst);
-            }
-            drop(held);
-            tokio::task::yield_now().await;
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-
-        /// No two holders, nobody is forgotten in a queue, every deadlock is found, nothing is left behind.
-        #[test]
-        fn many_take_and_leave(tasks in proptest::collection::vec(proptest::collection::vec(work(), 1..6), 2..7)) {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-            runtime.block_on(async {
-                let table = LockTable::new();
-                let holders: Arc<Vec<AtomicUsize>> = Arc::new((0..4).map(|_| AtomicUsize::new(0)).collect());
-                let running: Vec<_> = (1..)
-                    .zip(tasks)
-                    .map(|(me, work)| common::tasks::spawn("work", run(Arc::clone(&table), Arc::clone(&holders), me, work)))
-                    .collect();
-                for task in running {
-                    // Less than the limit of an endless wait, so that a deadlock that is not found fails the test.
-                    tokio::time::timeout(FOREVER / 2, task).await.expect("nobody waits for ever").unwrap();
-                }
-                assert_eq!(table.len(), 0);
-                assert!(table.waits.lock().is_empty());
-            });
-        }
-    }
-
-    #[tokio::test]
-    async fn the_queue_is_served_in_order() {
-        let table = LockTable::new();
-        let mut first = Held::new(&table, owner(100));
-        first.take(key(0), LockWait::No).await.unwrap();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut waiting = Vec::new();
-        for n in 0..10 {
-            let (table, order) = (Arc::clone(&table), Arc::clone(&order));
-            waiting.push(common::tasks::spawn("waiting", async move {
-                let mut held = Held::new(&table, owner(n));
-                held.take(key(0), LockWait::Forever).await.unwrap();
-                order.lock().push(n);
-                tokio::task::yield_now().await;
-            }));
-            tokio::task::yield_now().await;
-        }
-        drop(first);
-        futures::future::join_all(waiting).await;
-        assert_eq!(*order.lock(), (0..10).collect::<Vec<_>>());
-        assert_eq!(table.len(), 0);
-    }
-
-    #[tokio::test]
-    async fn who_stops_waiting_leaves_the_queue_or_passes_the_lock_on() {
-        let table = LockTable::new();
-        let mut first = Held::new(&table, owner(1));
-        first.take(key(0), LockWait::No).await.unwrap();
-        let mut second = Held::new(&table, owner(2));
-        let mut third = Held::new(&table, owner(3));
-        {
-            let abandoned = second.take(key(0), LockWait::Forever);
-            tokio::pin!(abandoned);
-            assert!(futures::poll!(abandoned.as_mut()).is_pending());
-            let behind = third.take(key(0), LockWait::Forever);
-            tokio::pin!(behind);
-            assert!(futures::poll!(behind.as_mut()).is_pending());
-            // The lock is granted to the second, which never looks at it.
-            drop(first);
-        }
-        assert_eq!(table.len(), 0, "both have gone without taking it");
-        third.take(key(0), LockWait::No).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_cycle_of_three_is_refused_and_a_queue_is_none() {
-        let table = LockTable::new();
-        let mut held: Vec<Held> = (0..4).map(|n| Held::new(&table, owner(n))).collect();
-        for (n, held) in held.iter_mut().enumerate() {
-            held.take(key(n as u8), LockWait::No).await.unwrap();
-        }
-        let [a, b, c, d] = &mut held[..] else { panic!("four") };
-        let waits_a = a.take(key(1), LockWait::Forever);
-        let waits_b = b.take(key(2), LockWait::Forever);
-        let waits_d = d.take(key(2), LockWait::Forever);
-        tokio::pin!(waits_a, waits_b, waits_d);
-        assert!(futures::poll!(waits_a.as_mut()).is_pending());
-        assert!(futures::poll!(waits_b.as_mut()).is_pending());
-        assert!(futures::poll!(waits_d.as_mut()).is_pending(), "waiting behind somebody is no cycle");
-        let closing = c.take(key(0), LockWait::Forever).await;
-        assert!(matches!(closing, Err(WorkerError::Deadlock { .. })), "{closing:?}");
-        let no_wait = c.take(key(0), LockWait::No).await;
-        assert!(matches!(no_wait, Err(WorkerError::LockNotAvailable)), "{no_wait:?}");
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use common::ids::{PartitionId, Timestamp, TransactionId, WorkerId};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{Result, WorkerError};
 use crate::locks::{Held, LockTable, Owner};
 use crate::sizes::SizeChange;
+use crate::table_locks::AnnouncedTable;
 use crate::validation::{Entered, KeySets};
 use crate::writers::Writing;
 use crate::writes::Plan;
@@ -45,6 +47,7 @@ pub(crate) enum Phase {
 struct Possessions {
     held: Held,
     writing: Vec<Writing>,
+    tables: Vec<AnnouncedTable>,
     /// By the timestamps of the writes.
     sizes: Vec<(Timestamp, Vec<(PartitionId, SizeChange)>)>,
     /// Of a serializable transaction: what it has written, what was undone included.
@@ -69,6 +72,8 @@ pub(crate) struct Participant {
     pub(crate) asking: tokio::sync::Mutex<()>,
     /// Cancelled when it shall be aborted, for the call that waits for a lock.
     pub(crate) aborting: CancellationToken,
+    /// The number of the client's session that it belongs to; 0 as long as no call has told it.
+    session: AtomicI32,
     phase: watch::Sender<Phase>,
     possessions: Mutex<Possessions>,
 }
@@ -78,6 +83,7 @@ impl Participant {
         let possessions = Possessions {
             held: Held::new(locks, Owner::Transaction(id)),
             writing: Vec::new(),
+            tables: Vec::new(),
             sizes: Vec::new(),
             written: KeySets::default(),
             entered: None,
@@ -91,8 +97,20 @@ impl Participant {
             turn: Arc::default(),
             asking: tokio::sync::Mutex::default(),
             aborting: CancellationToken::new(),
+            session: AtomicI32::new(0),
             phase: watch::channel(Phase::Open).0,
             possessions: Mutex::new(possessions),
+        }
+    }
+
+    pub(crate) fn session(&self) -> i32 {
+        self.session.load(Ordering::Relaxed)
+    }
+
+    /// Notes the session, where a call tells it.
+    pub(crate) fn set_session(&self, session: i32) {
+        if session != 0 {
+            self.session.store(session, Ordering::Relaxed);
         }
     }
 
@@ -133,6 +151,11 @@ impl Participant {
     /// Keeps locks until the end.
     pub(crate) fn keep(&self, held: Held) {
         self.possessions.lock().held.absorb(held);
+    }
+
+    /// Keeps a table's lock announced until the end.
+    pub(crate) fn keep_table(&self, table: AnnouncedTable) {
+        self.possessions.lock().tables.push(table);
     }
 
     /// Keeps a catalog state from being passed until the end.
@@ -249,12 +272,13 @@ impl Participants {
     pub(crate) fn end(&self, participant: &Participant, outcome: Outcome) -> Vec<(PartitionId, SizeChange)> {
         self.forbid(participant.id);
         self.live.lock().remove(&participant.id);
-        let (held, writing, sizes, entered) = {
+        let (held, writing, tables, sizes, entered) = {
             let mut possessions = participant.possessions.lock();
             let none = Held::new(&self.locks, Owner::Transaction(participant.id));
             (
                 std::mem::replace(&mut possessions.held, none),
                 std::mem::take(&mut possessions.writing),
+                std::mem::take(&mut possessions.tables),
                 std::mem::take(&mut possessions.sizes),
                 possessions.entered.take(),
             )
@@ -264,6 +288,7 @@ impl Participants {
         drop(entered);
         drop(held);
         drop(writing);
+        drop(tables);
         if outcome == Outcome::Aborted { Vec::new() } else { sizes.into_iter().flat_map(|(_, sizes)| sizes).collect() }
     }
 

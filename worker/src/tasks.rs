@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
-use crate::{feed_source, heartbeat, storage_cleanup};
+use crate::{deadlocks, feed_source, heartbeat, storage_cleanup};
 
 /// Between looks at transactions that are silent.
 const TEND: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ pub(crate) fn start(core: &Arc<Core>, stop: &CancellationToken) -> Vec<JoinHandl
     vec![
         spawn("heartbeat", heartbeat::beat(Arc::clone(core), stop.clone())),
         spawn("oldest_snapshot", heartbeat::exchange_snapshots(Arc::clone(core), stop.clone())),
+        spawn("deadlocks", deadlocks::watch(Arc::clone(core), stop.clone())),
         spawn("transactions", tend_transactions(Arc::clone(core), stop.clone())),
         spawn("index_feeds", feed_source::supervise(Arc::clone(core), stop.clone())),
         spawn("storage_cleanup", storage_cleanup::run(Arc::clone(core), stop.clone())),
@@ -35,6 +36,7 @@ async fn tend_transactions(core: Arc<Core>, stop: CancellationToken) {
         if stop.run_until_cancelled(core.tend_transactions()).await.is_none() {
             return;
         }
+        core.advisory.forget_silent(core.clock.monotonic());
         if stop.run_until_cancelled(tokio::time::sleep(TEND)).await.is_none() {
             return;
         }

@@ -4,10 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::ids::{GroupId, OwnWrites, Timestamp, TransactionId};
+use rpc::locks::{LockMode, LockWait, WaitLimit};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, LockRequest, LockWait, Outcome, PartitionWrites, PrepareRequest, PrepareResponse, UndoRequest,
-    Validation, Vote, WriteRequest, WriteResponse,
+    CommitRequest, CommitResponse, FoundRow, LockRequest, LockedRow, Outcome, PartitionWrites, PrepareRequest, PrepareResponse,
+    UndoRequest, Validation, Vote, WriteRequest, WriteResponse,
 };
 use storage::{Frame, ReadOutcome, Record, TransactionState};
 use tokio::sync::OwnedMutexGuard;
@@ -29,37 +31,36 @@ const VOTE_PATIENCE: Duration = Duration::from_secs(3);
 const VOTE_WAIT: Duration = Duration::from_secs(5);
 /// How long a reader waits for an outcome altogether.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+/// How long somebody who does not wait for locks waits for the outcome of a commit that is under way.
+const OUTCOME_PATIENCE: Duration = Duration::from_millis(200);
+/// How often a lock that is not waited for is tried again after the outcome of one that had it.
+const OUTCOMES_MAX: u32 = 5;
 /// Between two rounds of asking.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
 
-type Turn = (Arc<Participant>, OwnedMutexGuard<()>);
+pub(crate) type Turn = (Arc<Participant>, OwnedMutexGuard<()>);
 
 impl Core {
     /// See [`rpc::worker_api::WorkerApi::lock`].
-    pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<Option<FoundRow>>> {
+    pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<LockedRow>> {
         let state = self.state(request.catalog_version).await?;
         self.check(&state, request.relation, request.partition)?;
-        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
-        let mut keys: Vec<_> = request.keys.iter().map(|key| LockKey { relation: request.relation, key: key.clone() }).collect();
-        keys.sort_unstable();
-        keys.dedup();
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
         let mut held = Held::new(&self.locks, Owner::Transaction(request.transaction));
-        let taken = unless_aborted(&participant, async {
-            for key in keys {
-                held.take(key, request.wait).await?;
-            }
-            Ok(())
-        })
-        .await;
+        let taken = unless_aborted(&participant, self.take_rows(&request, &mut held)).await;
         participant.keep(held);
-        taken?;
+        let is_locked = taken.map_err(|error| error.naming_relation(&state))?;
         let mut rows = Vec::with_capacity(request.keys.len());
-        for key in &request.keys {
+        for (key, is_locked) in request.keys.iter().zip(is_locked) {
+            if !is_locked {
+                rows.push(LockedRow::Skipped);
+                continue;
+            }
             rows.push(loop {
                 let view = self.engine.view(request.partition.group);
                 match view.get(request.relation, key, Timestamp::MAX, Some(OwnWrites::all(request.transaction)))? {
-                    ReadOutcome::Missing => break None,
-                    ReadOutcome::Row { version, value } => break Some(FoundRow { version, row: value }),
+                    ReadOutcome::Missing => break LockedRow::Missing,
+                    ReadOutcome::Row { version, value } => break LockedRow::Found(FoundRow { version, row: value }),
                     ReadOutcome::Undecided(transaction) => self.resolve(transaction).await?,
                 }
             });
@@ -67,9 +68,57 @@ impl Core {
         Ok(rows)
     }
 
+    /// Locks the rows of a request; tells which ones it has.
+    async fn take_rows(self: &Arc<Self>, request: &LockRequest, held: &mut Held) -> Result<Vec<bool>> {
+        let key_of = |key: &Bytes| LockKey::row(request.relation, key.clone());
+        self.enter_table(request.relation, LockMode::RowShare, held, request.wait).await?;
+        if request.wait.limit == WaitLimit::Skip {
+            let mut left = request.rows_max.unwrap_or(u32::MAX);
+            let mut is_locked = vec![false; request.keys.len()];
+            for (key, is_locked) in request.keys.iter().zip(&mut is_locked) {
+                *is_locked = left > 0 && self.take_now(held, &key_of(key), request.mode).await?;
+                left -= u32::from(*is_locked);
+            }
+            return Ok(is_locked);
+        }
+        let mut keys: Vec<_> = request.keys.iter().map(key_of).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            if request.wait.limit == WaitLimit::No && self.take_now(held, &key, request.mode).await? {
+                continue;
+            }
+            held.take(key, request.mode, request.wait).await?;
+        }
+        Ok(vec![true; request.keys.len()])
+    }
+
+    /// Takes a lock without waiting for its holder; but one that has voted to commit may have committed already, for all that its client knows, and
+    /// its outcome is on the way.
+    pub(crate) async fn take_now(&self, held: &mut Held, key: &LockKey, mode: LockMode) -> Result<bool> {
+        for _ in 0..OUTCOMES_MAX {
+            if held.take_free(key, mode) {
+                return Ok(true);
+            }
+            let holders = self.locks.holders(key).into_iter().map(|(owner, _)| owner);
+            if !self.await_outcomes(holders).await {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits, not for long, for the outcomes of those that have voted; tells whether one of them has ended.
+    pub(crate) async fn await_outcomes(&self, owners: impl Iterator<Item = Owner>) -> bool {
+        let ids = owners.filter_map(|owner| if let Owner::Transaction(id) = owner { Some(id) } else { None });
+        let voted: Vec<_> = ids.filter_map(|id| self.participants.get(id)).filter(|p| !matches!(p.phase(), Phase::Open)).collect();
+        let ended = futures::future::join_all(voted.iter().map(|participant| participant.ended()));
+        !voted.is_empty() && tokio::time::timeout(OUTCOME_PATIENCE, ended).await.is_ok()
+    }
+
     /// See [`rpc::worker_api::WorkerApi::write`].
     pub(crate) async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<WriteResponse> {
-        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
         if request.undos < participant.undos() {
             return Err(WorkerError::Undone(request.transaction));
         }
@@ -95,7 +144,7 @@ impl Core {
     /// The record is not synced: what it voids is not either, and a vote or commit, which comes behind it in the log, syncs both.
     pub(crate) async fn undo(self: &Arc<Self>, request: UndoRequest) -> Result<Timestamp> {
         let UndoRequest { transaction, after, undos, is_known } = request;
-        let (participant, _turn) = self.turn(transaction, is_known).await?;
+        let (participant, _turn) = self.turn(transaction, 0, is_known).await?;
         if undos <= participant.undos() {
             return Err(WorkerError::Undone(transaction));
         }
@@ -110,7 +159,7 @@ impl Core {
     /// See [`rpc::worker_api::WorkerApi::commit`].
     pub(crate) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
         let Some(id) = request.transaction else { return self.commit_statement(request).await };
-        let (participant, _turn) = self.turn(id, request.is_known).await?;
+        let (participant, _turn) = self.turn(id, request.wait.session, request.is_known).await?;
         let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -138,8 +187,8 @@ impl Core {
     }
 
     async fn commit_statement(self: &Arc<Self>, request: CommitRequest) -> Result<CommitResponse> {
-        let (state, writing) = self.admit_writes(request.catalog_version, &request.writes).await?;
-        let mut held = Held::for_statement(&self.locks);
+        let mut held = Held::for_statement(&self.locks, request.wait.session);
+        let (state, writing) = self.admit_writes(request.catalog_version, &request.writes, &mut held, request.wait).await?;
         let mut plan = match plan(self, state, request.writes, None, &mut held, request.wait).await? {
             Planned::Refused(outcome) => return Ok(CommitResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -156,7 +205,7 @@ impl Core {
 
     /// See [`rpc::worker_api::WorkerApi::prepare`].
     pub(crate) async fn prepare(self: &Arc<Self>, request: PrepareRequest) -> Result<PrepareResponse> {
-        let (participant, _turn) = self.turn(request.transaction, request.is_known).await?;
+        let (participant, _turn) = self.turn(request.transaction, request.wait.session, request.is_known).await?;
         let mut plan = match self.plan_for(&participant, request.catalog_version, request.writes, request.wait).await? {
             Planned::Refused(outcome) => return Ok(PrepareResponse::Refused(outcome)),
             Planned::Ready(plan) => plan,
@@ -316,7 +365,7 @@ impl Core {
                     let participant = self.participants.enter(recovered.id, Duration::ZERO, || true)?;
                     let mut held = Held::new(&self.locks, Owner::Transaction(recovered.id));
                     for (_, relation, key) in recovered.keys {
-                        if !held.take_free(LockKey { relation, key }) {
+                        if !held.take_free(&LockKey::row(relation, key), LockMode::ForUpdate) {
                             tracing::error!(id = %recovered.id, "a key has two undecided writers");
                         }
                     }
@@ -339,13 +388,14 @@ impl Core {
         !matches!(self.engine.transaction_state(id), TransactionState::Committed(_) | TransactionState::Aborted)
     }
 
-    /// The participant of a call, which runs alone until the guard goes. A transaction `is_known` to have been here and is not here any more
+    /// The participant of a call, which runs alone until the guard goes; `session` is 0 where the call does not tell it. A transaction `is_known` to have been here and is not here any more
     /// has lost its locks, and maybe writes: it can only be aborted.
-    async fn turn(&self, id: TransactionId, is_known: bool) -> Result<Turn> {
+    pub(crate) async fn turn(&self, id: TransactionId, session: i32, is_known: bool) -> Result<Turn> {
         if is_known && self.participants.get(id).is_none() {
             return Err(WorkerError::TransactionEnded(id));
         }
         let participant = self.participants.enter(id, self.clock.monotonic(), || self.is_undecided(id))?;
+        participant.set_session(session);
         let turn = Arc::clone(&participant.turn).lock_owned().await;
         let phase = participant.not_busy().await;
         match phase {
@@ -364,10 +414,13 @@ impl Core {
         writes: Vec<PartitionWrites>,
         wait: LockWait,
     ) -> Result<Planned> {
-        let (state, writing) = self.admit_writes(version, &writes).await?;
-        participant.keep_writing(writing);
         let mut held = Held::new(&self.locks, Owner::Transaction(participant.id));
-        let planned = unless_aborted(participant, plan(self, state, writes, Some(participant.id), &mut held, wait)).await;
+        let planned = unless_aborted(participant, async {
+            let (state, writing) = self.admit_writes(version, &writes, &mut held, wait).await?;
+            participant.keep_writing(writing);
+            plan(self, state, writes, Some(participant.id), &mut held, wait).await
+        })
+        .await;
         participant.keep(held);
         planned
     }
@@ -427,7 +480,7 @@ fn vote_in(phase: Phase) -> Option<Vote> {
 }
 
 /// Does the work of a call, unless the transaction is aborted meanwhile.
-async fn unless_aborted<T>(participant: &Participant, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn unless_aborted<T>(participant: &Participant, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         () = participant.aborting.cancelled() => Err(WorkerError::TransactionEnded(participant.id)),

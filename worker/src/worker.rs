@@ -12,10 +12,11 @@ use common::ids::{CatalogVersion, GroupId, Oid, PartitionId, RelationId, Timesta
 use query::scan::ScanSource;
 use rpc::catalog_api::{CatalogApi, RegisterRequest};
 use rpc::directory::WorkerDirectory;
+use rpc::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockWait, LockWaiter, WaitTicket};
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag, LockRequest,
-    Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote, WorkerApi, WriteOutcome,
-    WriteRequest, WriteResponse,
+    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote,
+    WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 use storage::{Engine, EngineOptions, Record};
 use tokio::task::JoinHandle;
@@ -84,6 +85,7 @@ impl Worker {
             locks,
             writers: Arc::default(),
             participants,
+            advisory: crate::advisory::Advisory::default(),
             validator: Arc::default(),
             sizes: Sizes::default(),
             feeds: Feeds::default(),
@@ -160,8 +162,49 @@ impl WorkerApi for Worker {
         Ok(self.core.fragment(request).await?)
     }
 
-    async fn lock(&self, request: LockRequest) -> Answer<Vec<Option<FoundRow>>> {
+    async fn lock(&self, request: LockRequest) -> Answer<Vec<LockedRow>> {
         Ok(self.core.lock(request).await?)
+    }
+
+    async fn lock_table(&self, request: LockTableRequest) -> Answer<()> {
+        Ok(self.core.lock_table(request).await?)
+    }
+
+    async fn advisory_lock(&self, key: AdvisoryKey, mode: LockMode, wait: LockWait) -> Answer<bool> {
+        Ok(self.core.advisory_lock(key, mode, wait).await?)
+    }
+
+    async fn advisory_unlock(&self, session: i32, key: AdvisoryKey, keep: Option<LockMode>) -> Answer<()> {
+        self.core.advisory_unlock(session, key, keep);
+        Ok(())
+    }
+
+    async fn keep_sessions(&self, sessions: Vec<i32>) -> Answer<()> {
+        self.core.advisory.keep(&sessions, self.core.clock.monotonic());
+        Ok(())
+    }
+
+    async fn end_session(&self, session: i32) -> Answer<()> {
+        self.core.advisory.end(session);
+        Ok(())
+    }
+
+    async fn lock_waits(&self) -> Answer<Vec<LockWaiter>> {
+        Ok(self.core.lock_waits())
+    }
+
+    async fn held_locks(&self) -> Answer<Vec<HeldLock>> {
+        Ok(self.core.held_locks())
+    }
+
+    async fn end_wait(&self, ticket: WaitTicket, why: EndOfWait) -> Answer<()> {
+        self.core.locks.end_wait(ticket, why);
+        Ok(())
+    }
+
+    async fn cancel_waits(&self, session: i32) -> Answer<()> {
+        self.core.locks.end_waits_of(session);
+        Ok(())
     }
 
     async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {

@@ -15,10 +15,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::{Result, WorkerError};
+use crate::locks::Owner;
 
 #[derive(Debug)]
 struct Active {
     version: CatalogVersion,
+    owner: Owner,
     relations: Vec<RelationId>,
 }
 
@@ -56,6 +58,7 @@ impl Writers {
         self: &Arc<Self>,
         cache: &CatalogCache,
         relations: impl Iterator<Item = RelationId>,
+        owner: Owner,
     ) -> (Arc<CatalogState>, Writing) {
         let mut relations: Vec<_> = relations.collect();
         relations.dedup();
@@ -63,7 +66,7 @@ impl Writers {
         let state = cache.current();
         let number = entered.next;
         entered.next += 1;
-        entered.active.insert(number, Active { version: state.version(), relations: relations.clone() });
+        entered.active.insert(number, Active { version: state.version(), owner, relations: relations.clone() });
         drop(entered);
         (state, Writing { writers: Arc::clone(self), number, relations })
     }
@@ -77,6 +80,34 @@ impl Writers {
     pub(crate) async fn wait_for_present(&self, relation: RelationId, limit: Duration) -> Result<()> {
         let next = self.entered.lock().next;
         self.wait_until_gone(limit, |number, active| number < next && active.relations.contains(&relation)).await
+    }
+
+    /// The number that the next writer gets.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.entered.lock().next
+    }
+
+    /// Who else writes `relation` now and has a number below `next`.
+    pub(crate) fn present(&self, relation: RelationId, next: u64, own: Owner) -> Vec<Owner> {
+        let entered = self.entered.lock();
+        let present = entered.active.range(..next).filter(|(_, active)| active.owner != own && active.relations.contains(&relation));
+        present.map(|(_, active)| active.owner).collect()
+    }
+
+    /// Whether somebody writes `relation` already.
+    pub(crate) fn is_present(&self, relation: RelationId, owner: Owner) -> bool {
+        self.entered.lock().active.values().any(|active| active.owner == owner && active.relations.contains(&relation))
+    }
+
+    /// Comes back when a writer has left.
+    pub(crate) fn left(&self) -> tokio::sync::futures::Notified<'_> {
+        self.left.notified()
+    }
+
+    /// Who writes what.
+    pub(crate) fn written(&self) -> Vec<(Owner, RelationId)> {
+        let entered = self.entered.lock();
+        entered.active.values().flat_map(|active| active.relations.iter().map(|relation| (active.owner, *relation))).collect()
     }
 
     async fn wait_until_gone(&self, limit: Duration, is_awaited: impl Fn(u64, &Active) -> bool) -> Result<()> {

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use catalog::objects::{IndexScope, Maintenance};
 use catalog::state::CatalogState;
 use common::ids::{GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId};
-use rpc::worker_api::{LockWait, PartitionWrites, Precondition, WriteOutcome};
+use rpc::locks::{LockMode, LockWait};
+use rpc::worker_api::{PartitionWrites, Precondition, RowWrite, WriteOutcome};
 use storage::{Change, Engine, Frame, ReadOutcome, Record};
 
 use crate::core::Core;
@@ -124,14 +125,15 @@ pub(crate) async fn plan(
     held: &mut Held,
     wait: LockWait,
 ) -> Result<Planned> {
-    let mut keys: Vec<LockKey> =
-        parts.iter().flat_map(|p| p.writes.iter().map(|w| LockKey { relation: p.relation, key: w.key.clone() })).collect();
+    let mut keys: Vec<(LockKey, LockMode)> =
+        parts.iter().flat_map(|p| p.writes.iter().map(|w| (LockKey::row(p.relation, w.key.clone()), mode_of(w)))).collect();
     let rows = keys.len();
-    keys.sort_unstable();
-    keys.dedup();
+    // Of one key's modes the strongest comes first.
+    keys.sort_unstable_by(|(a, mode), (b, other)| a.cmp(b).then(other.cmp(mode)));
+    keys.dedup_by(|(a, _), (b, _)| a == b);
     let repeats = keys.len() < rows;
-    for key in keys {
-        held.take(key, wait).await?;
+    for (key, mode) in keys {
+        held.take(key, mode, wait).await?;
     }
     let targets = parts.iter().map(|p| (p.relation, Target::new(&state, p.relation))).collect();
     let mut planner = Planner {
@@ -153,7 +155,7 @@ pub(crate) async fn plan(
     }
     for ((relation, key), edit) in &planner.edits {
         if edit.unique {
-            held.take(LockKey { relation: *relation, key: key.clone() }, wait).await?;
+            held.take(LockKey::row(*relation, key.clone()), LockMode::ForUpdate, wait).await?;
         }
     }
     if let Some(refused) = planner.until_decided(core, rows, Planner::check_unique).await? {
@@ -161,6 +163,14 @@ pub(crate) async fn plan(
     }
     planner.add_edits();
     Ok(Planned::Ready(planner.plan))
+}
+
+/// A row that stays where it is lets others look at its key meanwhile. (Who changes other unique columns has locked the row for that before.)
+fn mode_of(write: &RowWrite) -> LockMode {
+    match (&write.row, write.precondition) {
+        (Some(_), Precondition::Version(_) | Precondition::None) => LockMode::ForNoKeyUpdate,
+        (None, _) | (Some(_), Precondition::Absent) => LockMode::ForUpdate,
+    }
 }
 
 impl Planner {

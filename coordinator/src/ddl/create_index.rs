@@ -13,14 +13,14 @@ use catalog::state::CatalogState;
 use common::error::Report;
 use common::ids::{CatalogVersion, Epoch, Oid, PartitionId, WorkerId};
 use common::sqlstate::SqlState;
-use rpc::worker_api::{FoundRow, GetRequest, PartitionRef, Precondition, ReadAt, ReadContext};
+use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition, ReadAt, ReadContext};
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
 use super::definition::{Definer, IndexDraft, PartitionWish, names};
 use super::own_rows::{self, Pieces};
 use super::{ATTEMPTS_MAX, Ids, Surroundings, folded, missing_relation, propose, too_many_attempts};
-use crate::execute::change::lock_rows;
+use crate::execute::lock_rows::lock_rows;
 use crate::result::StatementResult;
 use crate::session::Session;
 use crate::target_table::{SyncIndex, TargetTable};
@@ -312,7 +312,7 @@ async fn write_entries(
 ) -> Result<(), Report> {
     let wait = session.lock_wait();
     let mut own = Transaction::begin(&session.coordinator).await?;
-    let rows = lock_rows(&mut own, target, keys.clone(), wait).await?;
+    let rows = lock_rows(&mut own, target, keys.clone(), LockMode::ForUpdate, wait).await?;
     let mut entries = Vec::with_capacity(keys.len());
     for (key, row) in keys.into_iter().zip(rows) {
         let Some(row) = row else { continue };

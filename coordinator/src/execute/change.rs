@@ -5,7 +5,6 @@
 //! plan runs again at a new snapshot: rows already locked cannot change any more, so this ends, and the statement as a whole sees one
 //! snapshot.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -14,17 +13,17 @@ use bytes::Bytes;
 use common::columns;
 use common::datum::Datum;
 use common::error::{Report, SqlError};
-use common::ids::{CatalogVersion, PartitionId, Timestamp, WorkerId};
+use common::ids::Timestamp;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
-use futures::future::try_join_all;
-use rpc::worker_api::{FoundRow, LockRequest, PartitionRef, Precondition};
+use rpc::worker_api::{FoundRow, LockMode, Precondition};
 use sql::bound::{BoundDelete, BoundReturning, BoundUpdate};
 
 use crate::execute::given::Given;
 use crate::execute::insert::{WRITE_SET_BYTES_MAX, finished};
+use crate::execute::lock_rows::lock_rows;
 use crate::execute::query::{run_plan, statement_context};
 use crate::execute::returning::Returning;
 use crate::isolation::concurrent_change;
@@ -33,12 +32,10 @@ use crate::result::StatementResult;
 use crate::session::Session;
 use crate::target_table::TargetTable;
 use crate::transaction::{Committed, Transaction};
-use crate::write_set::{Destination, Refusal, WriteSet};
+use crate::write_set::{Refusal, WriteSet};
 
 /// How often a statement follows rows that others change before it gives up.
 const ATTEMPTS_MAX: u32 = 100;
-/// Keys in one lock request.
-const LOCKS_AT_ONCE: usize = 10_000;
 /// Memory that the rows of one UPDATE or DELETE may take.
 const ROWS_BYTES_MAX: usize = 512 << 20;
 
@@ -57,6 +54,7 @@ pub struct Change<'a> {
     pub target: Arc<TargetTable>,
     source: &'a LogicalPlan,
     is_update: bool,
+    pub lock_mode: LockMode,
     visible: Vec<SqlType>,
     from: Vec<SqlType>,
     pub returning: Option<Returning>,
@@ -69,7 +67,7 @@ pub async fn update(
     bound: &BoundUpdate,
     parameters: &[Datum],
 ) -> Result<StatementResult, Report> {
-    let change = Change::new(session, prepared, bound.target, &bound.source, true, bound.returning.as_ref())?;
+    let change = Change::new(session, prepared, bound.target, &bound.source, Some(&bound.assigned), bound.returning.as_ref())?;
     change.run(session, prepared, parameters).await
 }
 
@@ -80,7 +78,7 @@ pub async fn delete(
     bound: &BoundDelete,
     parameters: &[Datum],
 ) -> Result<StatementResult, Report> {
-    let change = Change::new(session, prepared, bound.target, &bound.source, false, bound.returning.as_ref())?;
+    let change = Change::new(session, prepared, bound.target, &bound.source, None, bound.returning.as_ref())?;
     change.run(session, prepared, parameters).await
 }
 
@@ -91,7 +89,7 @@ impl<'a> Change<'a> {
         prepared: &Prepared,
         target: common::ids::Oid,
         source: &'a LogicalPlan,
-        is_update: bool,
+        assigned: Option<&[usize]>,
         returning: Option<&BoundReturning>,
     ) -> Result<Self, Report> {
         let settings = session.expression_settings();
@@ -99,7 +97,8 @@ impl<'a> Change<'a> {
         let visible: Vec<SqlType> = target.visible.iter().map(|&at| target.row_types[at]).collect();
         let from = returning.map(|r| r.from_types.clone()).unwrap_or_default();
         let returning = returning.map(|r| Returning::compile(r, &visible, &from, &prepared.bound.parameters, &settings)).transpose()?;
-        Ok(Self { target, source, is_update, visible, from, returning })
+        let lock_mode = assigned.map_or(LockMode::ForUpdate, |places| target.lock_mode(places.iter().copied()));
+        Ok(Self { target, source, is_update: assigned.is_some(), lock_mode, visible, from, returning })
     }
 
     async fn run(&self, session: &mut Session, prepared: &Arc<Prepared>, parameters: &[Datum]) -> Result<StatementResult, Report> {
@@ -131,7 +130,7 @@ impl<'a> Change<'a> {
                 }
             };
             let keys = rows.iter().map(|r| r.key.clone()).collect();
-            let locked = lock_rows(transaction, &self.target, keys, wait).await?;
+            let locked = lock_rows(transaction, &self.target, keys, self.lock_mode, wait).await?;
             let is_changed = |(row, found): &(&Found, &Option<FoundRow>)| found.as_ref().is_none_or(|f| f.version != row.version);
             match rows.iter().zip(&locked).find(is_changed) {
                 Some((_, found)) if keeps_snapshot => return Err(concurrent_change(found.is_none())),
@@ -282,58 +281,4 @@ pub fn add_new_row(
         stored[at] = value.clone();
     }
     target.add_update(writes, key, old, &stored, Precondition::None)
-}
-
-/// Locks rows at their owners, and answers the newest row for each key, in the keys' order.
-pub async fn lock_rows(
-    transaction: &mut Transaction,
-    target: &TargetTable,
-    keys: Vec<Bytes>,
-    wait: rpc::worker_api::LockWait,
-) -> Result<Vec<Option<FoundRow>>, Report> {
-    lock_keys(transaction, target.version, target.destination(), keys, wait).await
-}
-
-/// As [`lock_rows`], for any relation: the entries of a global index too.
-pub async fn lock_keys(
-    transaction: &mut Transaction,
-    version: CatalogVersion,
-    destination: Destination<'_>,
-    keys: Vec<Bytes>,
-    wait: rpc::worker_api::LockWait,
-) -> Result<Vec<Option<FoundRow>>, Report> {
-    let mut by_partition: BTreeMap<(WorkerId, PartitionId), (PartitionRef, Vec<usize>)> = BTreeMap::new();
-    for (i, key) in keys.iter().enumerate() {
-        let (worker, partition) = destination.route(key);
-        by_partition.entry((worker, partition.id)).or_insert_with(|| (partition, Vec::new())).1.push(i);
-    }
-    let mut calls = Vec::new();
-    for ((worker, _), (partition, places)) in by_partition {
-        let known = transaction.touch(worker);
-        let api = transaction.coordinator().worker(worker)?;
-        let base = LockRequest {
-            catalog_version: version,
-            transaction: transaction.id(),
-            relation: destination.relation,
-            partition,
-            keys: Vec::new(),
-            wait,
-            is_known: known.get(),
-        };
-        let keys = &keys;
-        calls.push(async move {
-            let mut out = Vec::with_capacity(places.len());
-            for chunk in places.chunks(LOCKS_AT_ONCE) {
-                let request = LockRequest { keys: chunk.iter().map(|&i| keys[i].clone()).collect(), ..base.clone() };
-                out.extend(chunk.iter().copied().zip(api.lock(request).await?));
-            }
-            known.set();
-            Ok::<_, Report>(out)
-        });
-    }
-    let mut found = vec![None; keys.len()];
-    for (i, row) in try_join_all(calls).await?.into_iter().flatten() {
-        found[i] = row;
-    }
-    Ok(found)
 }

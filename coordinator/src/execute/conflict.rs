@@ -14,12 +14,12 @@ use common::sqlstate::SqlState;
 use common::types::{Scalar, SqlType};
 use datafusion::logical_expr::LogicalPlan;
 use functions::context::SessionSettings;
-use rpc::worker_api::Precondition;
+use rpc::worker_api::{LockMode, Precondition};
 use sql::bound::{ConflictAction, OnConflict};
 
-use crate::execute::change::{lock_keys, lock_rows};
 use crate::execute::given::Given;
 use crate::execute::insert::RowWriter;
+use crate::execute::lock_rows::{lock_keys, lock_rows};
 use crate::row_expression::RowExpression;
 use crate::session::Session;
 use crate::target_table::TargetTable;
@@ -153,7 +153,7 @@ impl Proposed<'_> {
     ) -> Result<Vec<Vec<Datum>>, Report> {
         let wait = session.lock_wait();
         let keys = rows.iter().map(|(key, _)| key.clone()).collect();
-        let existing = lock_rows(transaction_of(session, own).await?, &self.target, keys, wait).await?;
+        let existing = lock_rows(transaction_of(session, own).await?, &self.target, keys, LockMode::ForUpdate, wait).await?;
         let bound = session.transaction.bound();
         let (mut written, mut touched) = (Vec::new(), HashSet::new());
         for ((key, stored), existing) in rows.into_iter().zip(existing) {
@@ -263,7 +263,7 @@ impl Proposed<'_> {
                 return Err(second_time());
             }
             let transaction = transaction_of(session, own.as_deref_mut()).await?;
-            let locked = lock_rows(transaction, &self.target, vec![existing.clone()], wait).await?;
+            let locked = lock_rows(transaction, &self.target, vec![existing.clone()], LockMode::ForUpdate, wait).await?;
             // Gone meanwhile: the row may be inserted after all.
             let Some(found) = locked.into_iter().next().flatten() else { continue };
             bound.check(found.version)?;
@@ -303,7 +303,7 @@ impl Proposed<'_> {
             kind: RefusalKind::Duplicate { constraint, existing },
         };
         if self.target.row_id.is_none() {
-            let found = lock_keys(transaction, version, self.target.destination(), vec![key.clone()], wait).await?;
+            let found = lock_keys(transaction, version, self.target.destination(), vec![key.clone()], LockMode::ForUpdate, wait).await?;
             if found.iter().any(Option::is_some) {
                 return Ok(Some(duplicate(self.target.table.storage, key, self.target.key_constraint, key.clone())));
             }
@@ -313,7 +313,7 @@ impl Proposed<'_> {
                 continue;
             }
             let (entry, _) = index.entry(stored, key)?;
-            let found = lock_keys(transaction, version, index.destination(), vec![entry.clone()], wait).await?;
+            let found = lock_keys(transaction, version, index.destination(), vec![entry.clone()], LockMode::ForUpdate, wait).await?;
             if let Some(found) = found.into_iter().next().flatten() {
                 let existing = index.table_key(&found.row)?;
                 return Ok(Some(duplicate(index.index.storage, &entry, Some(index.index.oid), existing)));

@@ -34,7 +34,12 @@ pub async fn execute(
     if matches!(statement, BoundStatement::Parts(_)) {
         return Err(Report::unsupported("EXPLAIN of a statement whose WITH list is carried out part by part"));
     }
-    let bound = sql::bound::Bound { statement: statement.clone(), parameters: prepared.bound.parameters.clone(), notices: Vec::new() };
+    let bound = sql::bound::Bound {
+        statement: statement.clone(),
+        locking: prepared.bound.locking.clone(),
+        parameters: prepared.bound.parameters.clone(),
+        notices: Vec::new(),
+    };
     let point = PointPlan::plan(&bound, &prepared.view, &session.expression_settings())?;
     let text = match (point, source(statement)) {
         (point, _) if analyze && verb(statement).is_some() => analyze_change(session, prepared, point, statement, parameters).await?,

@@ -15,13 +15,14 @@ use common::ids::Oid;
 use common::sqlstate::SqlState;
 use common::types::SqlType;
 use query::context::StatementContext;
-use rpc::worker_api::FoundRow;
+use rpc::worker_api::{FoundRow, LockMode};
 use sql::bound::{BoundInsert, BoundMerge, BoundPart, BoundReturning, BoundStatement, OutputColumn};
 
-use crate::execute::change::{Change, lock_rows};
+use crate::execute::change::Change;
 use crate::execute::conflict::Proposed;
 use crate::execute::given::Given;
 use crate::execute::insert::{RowWriter, finished};
+use crate::execute::lock_rows::lock_rows;
 use crate::execute::merge::Merge;
 use crate::execute::query::statement_context;
 use crate::execute::returning::Returning;
@@ -147,12 +148,13 @@ impl Attempt<'_> {
             BoundStatement::Insert(insert) => Ok(Ok(self.insert(session, own, insert).await?)),
             BoundStatement::Update(update) => {
                 let source = self.given.fill(&update.source)?;
-                let change = Change::new(session, self.prepared, update.target, &source, true, update.returning.as_ref())?;
+                let change =
+                    Change::new(session, self.prepared, update.target, &source, Some(&update.assigned), update.returning.as_ref())?;
                 self.change(session, own, &change).await
             }
             BoundStatement::Delete(delete) => {
                 let source = self.given.fill(&delete.source)?;
-                let change = Change::new(session, self.prepared, delete.target, &source, false, delete.returning.as_ref())?;
+                let change = Change::new(session, self.prepared, delete.target, &source, None, delete.returning.as_ref())?;
                 self.change(session, own, &change).await
             }
             BoundStatement::Merge(merge) => self.merge(session, own, merge).await,
@@ -170,7 +172,7 @@ impl Attempt<'_> {
         let mut rows = change.find(session, self.prepared, &self.given.context, self.given.parameters).await?;
         rows.retain(|row| self.touch(&change.target, &row.key));
         let keys = rows.iter().map(|row| row.key.clone()).collect();
-        let locked = lock(session, own, &change.target, keys).await?;
+        let locked = lock(session, own, &change.target, keys, change.lock_mode).await?;
         let mut writes = WriteSet::default();
         let (count, mut returned) = (rows.len(), Vec::new());
         for (row, found) in rows.into_iter().zip(locked) {
@@ -246,7 +248,7 @@ impl Attempt<'_> {
                     .with_hint("Ensure that not more than one source row matches any one target row."));
             }
         }
-        let locked = lock(session, own, &target, merge.keys().cloned().collect()).await?;
+        let locked = lock(session, own, &target, merge.keys().cloned().collect(), LockMode::ForUpdate).await?;
         let count = merge.count();
         let mut writes = WriteSet::default();
         let Ok(new) = merge.add(session, &target, locked, &mut writes)? else { return Ok(Err(Stale)) };
@@ -283,6 +285,7 @@ async fn lock(
     own: &mut Option<Transaction>,
     target: &TargetTable,
     keys: Vec<Bytes>,
+    mode: LockMode,
 ) -> Result<Vec<Option<FoundRow>>, Report> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -290,10 +293,10 @@ async fn lock(
     let wait = session.lock_wait();
     let coordinator = Arc::clone(&session.coordinator);
     match own.as_mut() {
-        Some(own) => lock_rows(own, target, keys, wait).await,
+        Some(own) => lock_rows(own, target, keys, mode, wait).await,
         None => {
             let block = session.transaction.transaction(&coordinator).await?;
-            lock_rows(block.ok_or_else(|| Report::internal("no transaction to lock rows in"))?, target, keys, wait).await
+            lock_rows(block.ok_or_else(|| Report::internal("no transaction to lock rows in"))?, target, keys, mode, wait).await
         }
     }
 }

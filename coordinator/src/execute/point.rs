@@ -22,7 +22,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use functions::context::SessionSettings;
-use rpc::worker_api::{FoundRow, GetRequest, LockRequest, LockWait, Precondition, ReadContext};
+use rpc::worker_api::{FoundRow, GetRequest, LockMode, LockRequest, LockWait, LockedRow, Precondition, ReadContext, WaitLimit};
 use sql::bound::{Bound, BoundDelete, BoundInsert, BoundReturning, BoundStatement, BoundUpdate, SimpleSelect};
 
 use crate::execute::returning::Returning;
@@ -90,6 +90,7 @@ pub struct PointChange {
     key: PointKey,
     /// `None` deletes. (place in the visible columns, new value)
     assignments: Option<Vec<(usize, RowExpression)>>,
+    lock_mode: LockMode,
     returning: Option<Returning>,
 }
 
@@ -256,7 +257,8 @@ impl Planner<'_> {
             assignments.push((*at, value));
         }
         let Ok(returning) = self.returning(update.returning.as_ref(), &types)? else { return Ok(None) };
-        Ok(Some(PointPlan::Change(PointChange { key, assignments: Some(assignments), returning })))
+        let lock_mode = target.lock_mode(assignments.iter().map(|(at, _)| *at));
+        Ok(Some(PointPlan::Change(PointChange { key, assignments: Some(assignments), lock_mode, returning })))
     }
 
     fn delete(&self, delete: &BoundDelete) -> Result<Option<PointPlan>, Report> {
@@ -265,7 +267,7 @@ impl Planner<'_> {
         let Some(key) = self.key(&target, simple.filter.as_ref())? else { return Ok(None) };
         let types = Self::visible_types(&target);
         let Ok(returning) = self.returning(delete.returning.as_ref(), &types)? else { return Ok(None) };
-        Ok(Some(PointPlan::Change(PointChange { key, assignments: None, returning })))
+        Ok(Some(PointPlan::Change(PointChange { key, assignments: None, lock_mode: LockMode::ForUpdate, returning })))
     }
 
     /// `Err(())` inside: the statement's RETURNING is not for the point path.
@@ -516,12 +518,14 @@ impl PointChange {
             relation: target.table.storage,
             partition,
             keys: vec![key.clone()],
+            mode: self.lock_mode,
             wait,
+            rows_max: None,
             is_known: known.get(),
         };
-        let found = transaction.coordinator().worker(worker)?.lock(request).await?.pop().flatten();
+        let locked = transaction.coordinator().worker(worker)?.lock(request).await?.pop();
         known.set();
-        Ok(found)
+        Ok(locked.and_then(LockedRow::found))
     }
 }
 
@@ -538,9 +542,12 @@ fn done(tag: String, prepared: &Prepared, has_returning: bool, row: Option<Vec<D
 impl Session {
     /// How long this session waits for locks.
     pub fn lock_wait(&self) -> LockWait {
-        match self.settings.timeouts().lock {
-            Some(limit) => LockWait::Millis(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)),
-            None => LockWait::Forever,
+        let millis = |limit: std::time::Duration| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        let timeouts = self.settings.timeouts();
+        LockWait {
+            limit: timeouts.lock.map_or(WaitLimit::Forever, |limit| WaitLimit::Millis(millis(limit))),
+            session: self.connected.pid,
+            deadlock_ms: timeouts.deadlock.map_or(LockWait::DEADLOCK_MS, millis),
         }
     }
 

@@ -2,18 +2,18 @@
 
 use common::error::Report;
 use common::sqlstate::SqlState;
-use sql::bound::BoundStatement;
+use sql::bound::{Bound, BoundStatement, RowLockStrength};
 use sql::object_syntax::ObjectStatement;
 use sqlparser::ast::{ObjectType, Statement};
 
 use crate::session::Session;
 
 /// 25006 for a statement that a read-only transaction must not run.
-pub fn check(session: &Session, statement: &BoundStatement) -> Result<(), Report> {
+pub fn check(session: &Session, bound: &Bound) -> Result<(), Report> {
     if !session.modes().read_only {
         return Ok(());
     }
-    writing_command(statement).map_or(Ok(()), |command| Err(refused(&command)))
+    writing_command(&bound.statement).or_else(|| locking_command(bound)).map_or(Ok(()), |command| Err(refused(&command)))
 }
 
 /// What a read-only transaction answers to a command, or to a function, that writes.
@@ -36,6 +36,21 @@ fn writing_command(statement: &BoundStatement) -> Option<String> {
         BoundStatement::Object(object) => Some(object_command(object)),
         _ => None,
     }
+}
+
+/// The name of a query that locks rows, if it is one.
+fn locking_command(bound: &Bound) -> Option<String> {
+    let lock = bound.locking.first()?.locks.first()?;
+    if matches!(bound.statement, BoundStatement::Explain { analyze: false, .. }) {
+        return None;
+    }
+    let strength = match lock.strength {
+        RowLockStrength::KeyShare => "KEY SHARE",
+        RowLockStrength::Share => "SHARE",
+        RowLockStrength::NoKeyUpdate => "NO KEY UPDATE",
+        RowLockStrength::Update => "UPDATE",
+    };
+    Some(format!("SELECT FOR {strength}"))
 }
 
 fn object_command(statement: &ObjectStatement) -> String {

@@ -38,6 +38,8 @@ impl StatementKind {
             | Statement::Discard { .. }
             | Statement::Prepare { .. }
             | Statement::Deallocate { .. }
+            // A snapshot that is taken behind it sees what it has waited for.
+            | Statement::Lock(_)
             // What it executes counts.
             | Statement::Execute { .. } => Self::Control,
             _ => Self::Query,
@@ -218,6 +220,7 @@ async fn end_block(session: &mut Session, commit: bool) -> Result<bool, Report> 
         Ok(None)
     };
     session.settings_scope.end(commit && result.is_ok(), &mut session.settings);
+    session.end_transaction_locks().await;
     if let Some(at) = result? {
         session.last_commit = session.last_commit.max(at);
     }

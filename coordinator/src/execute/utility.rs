@@ -11,7 +11,7 @@ use sql::bind::type_name::sql_type;
 use sql::bound::{BoundStatement, OutputColumn};
 use sqlparser::ast::{ContextModifier, Expr, Ident, ObjectName, Reset, Set, Statement, Value};
 
-use crate::execute::{copy_in, copy_out, transaction_control};
+use crate::execute::{copy_in, copy_out, lock_table, transaction_control};
 use crate::prepared::Prepared;
 use crate::result::{Rows, RowsTag, StatementResult};
 use crate::row_expression::RowExpression;
@@ -80,6 +80,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
                 let message = "DISCARD ALL cannot run inside a transaction block";
                 return Err(Report::new(SqlState::ACTIVE_SQL_TRANSACTION, message));
             }
+            session.locks.call("pg_advisory_unlock_all", &[], session.lock_wait()).await?;
             session.prepared.clear();
             session.settings.reset_all();
             done("DISCARD ALL")
@@ -89,6 +90,7 @@ pub async fn execute(session: &mut Session, prepared: &Arc<Prepared>, tree: &Sta
         Statement::Deallocate { name, .. } => deallocate(session, name),
         Statement::Copy { to: false, .. } => Ok(StatementResult::CopyIn(Box::new(copy_in::begin(session, tree)?))),
         Statement::Copy { to: true, .. } => Ok(StatementResult::CopyOut(copy_out::begin(session, prepared, tree).await?)),
+        Statement::Lock(lock) => lock_table::execute(session, prepared, lock).await,
         Statement::Grant(_) => done("GRANT"),
         Statement::Revoke(_) => done("REVOKE"),
         Statement::CreateExtension(extension) if extension.name.value == "plpgsql" => done("CREATE EXTENSION"),

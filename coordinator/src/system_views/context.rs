@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use catalog::state::CatalogState;
 use common::datum::Datum;
 use common::error::Report;
@@ -13,13 +14,16 @@ use common::user_types::UserType;
 use datafusion::logical_expr::LogicalPlan;
 use functions::context::{CatalogLookup, SessionSettings};
 use query::context::StatementContext;
+use rpc::locks::LockWait;
 
+use super::rows::locks;
 use super::sizes::{self, Sizes};
 use super::{call, names, objects, roles, rows};
 use crate::coordinator::{ConnectedSession, Coordinator};
 use crate::schema_view::SchemaView;
 use crate::sequences::{SequenceMemory, SequenceReader};
 use crate::session::Session;
+use crate::session_locks::SessionLocks;
 use crate::settings::Settings;
 
 /// A session's view of the catalog while one statement runs.
@@ -38,6 +42,9 @@ pub struct SystemContext {
     pub(super) sequences: Arc<SequenceMemory>,
     /// What was asked of the workers before the statement's plan, for functions such as `pg_relation_size`.
     pub(super) sizes: OnceLock<Sizes>,
+    /// The session's advisory locks, and how it waits for more of them.
+    locks: Option<Arc<SessionLocks>>,
+    wait: LockWait,
 }
 
 impl SystemContext {
@@ -53,6 +60,27 @@ impl SystemContext {
             coordinator: Some(Arc::clone(&session.coordinator)),
             sequences: Arc::clone(&session.sequences),
             sizes: OnceLock::new(),
+            locks: Some(Arc::clone(&session.locks)),
+            wait: session.lock_wait(),
+        }
+    }
+
+    /// The context of a session without a cluster.
+    #[cfg(test)]
+    pub(super) fn alone(catalog: Arc<CatalogState>, settings: SessionSettings, parameters: Settings) -> Self {
+        let sequences = Arc::default();
+        Self {
+            catalog,
+            settings,
+            parameters,
+            read_only: false,
+            set_by_functions: Arc::default(),
+            is_in_block: false,
+            coordinator: None,
+            sequences,
+            sizes: OnceLock::new(),
+            locks: None,
+            wait: LockWait::FOREVER,
         }
     }
 
@@ -159,6 +187,7 @@ impl SystemContext {
     }
 }
 
+#[async_trait]
 impl CatalogLookup for SystemContext {
     fn object_by_name(&self, kind: Scalar, name: &str) -> Result<Option<u32>, Report> {
         let single = || names::split(name).map(|mut parts| if parts.len() == 1 { parts.pop() } else { None });
@@ -203,6 +232,16 @@ impl CatalogLookup for SystemContext {
 
     fn call(&self, name: &str, args: &[Datum]) -> Result<Datum, Report> {
         call::call(self, name, args)
+    }
+
+    async fn ask(&self, name: &str, args: &[Datum]) -> Result<Datum, Report> {
+        let Some((coordinator, session)) = self.coordinator.as_ref().zip(self.locks.as_ref()) else {
+            return Err(Report::unsupported(format!("function {name}()")));
+        };
+        match (name, args) {
+            ("pg_blocking_pids", [Datum::Int4(pid)]) => Ok(locks::blocking_pids(coordinator, *pid).await),
+            _ => session.call(name, args, self.wait).await,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod activity;
 pub(super) mod cluster;
 pub(super) mod constraints;
 pub(super) mod functions;
+pub(super) mod locks;
 pub(super) mod relations;
 pub(super) mod roles;
 pub(super) mod schema_columns;
@@ -74,6 +75,7 @@ pub(super) fn source(schema: &str, name: &str) -> RowSource {
             "partitions" => RowSource::Asked(cluster::partitions),
             "workers" => RowSource::Asked(cluster::workers),
             "index_lag" => RowSource::Asked(cluster::index_lag),
+            "lock_waits" => RowSource::Asked(locks::lock_waits),
             _ => RowSource::Empty,
         },
     }
@@ -108,7 +110,8 @@ fn pg_catalog(name: &str) -> RowSource {
         "pg_database" => roles::pg_database,
         "pg_tablespace" => roles::pg_tablespace,
         "pg_settings" => activity::pg_settings,
-        "pg_stat_activity" => activity::pg_stat_activity,
+        "pg_stat_activity" => return RowSource::Asked(activity::pg_stat_activity),
+        "pg_locks" => return RowSource::Asked(locks::pg_locks),
         "pg_timezone_names" => activity::pg_timezone_names,
         "pg_description" => relations::pg_description,
         "pg_sequence" => sequences::pg_sequence,

@@ -1,6 +1,6 @@
 //! Every system relation is read over a catalog with a little of everything, and the functions that name objects are asked.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
@@ -109,17 +109,7 @@ fn state() -> Arc<CatalogState> {
 }
 
 fn system() -> SystemContext {
-    SystemContext {
-        catalog: state(),
-        settings: SessionSettings::default(),
-        parameters: Settings::new("postgres", "postgres"),
-        read_only: false,
-        set_by_functions: Arc::default(),
-        is_in_block: false,
-        coordinator: None,
-        sequences: Arc::default(),
-        sizes: OnceLock::new(),
-    }
+    SystemContext::alone(state(), SessionSettings::default(), Settings::new("postgres", "postgres"))
 }
 
 async fn rows(system: &SystemContext, schema: &str, name: &str) -> Vec<Row> {

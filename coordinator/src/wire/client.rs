@@ -11,7 +11,7 @@ use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use sql::bound::BoundStatement;
 
-use crate::coordinator::ConnectedSession;
+use crate::coordinator::{ConnectedSession, SessionState};
 use crate::execute::transaction_control::end_implicit;
 use crate::prepared::Prepared;
 use crate::session::Session;
@@ -144,6 +144,7 @@ impl Client {
         if let Err(report) = Box::pin(end_implicit(&mut self.session, succeeded)).await {
             self.failed(&report);
         }
+        self.session.end_transaction_locks().await;
         if !self.session.transaction.is_explicit() {
             self.portals.clear();
         }
@@ -153,12 +154,20 @@ impl Client {
             (true, false) => TransactionStatus::Transaction,
             (false, _) => TransactionStatus::Idle,
         };
+        let began = self.session.transaction.began_micros();
+        let state = match status {
+            TransactionStatus::Idle => SessionState::Idle,
+            TransactionStatus::Transaction => SessionState::IdleInTransaction,
+            TransactionStatus::Error => SessionState::IdleInFailedTransaction,
+        };
+        self.session.connected.activity.lock().rest(state, began, self.session.coordinator.clock.unix_micros());
         self.connection.put(&PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)));
         self.connection.flush_soon();
     }
 
     /// Sends the notices that statements have left.
     pub(super) fn put_notices(&mut self) {
+        self.session.notices.extend(self.session.locks.take_warnings());
         if self.session.notices.is_empty() {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::error::Report;
@@ -9,6 +10,7 @@ use common::sqlstate::SqlState;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::coordinator::Coordinator;
 use crate::session::Session;
 use crate::wire::connection::{Connection, ConnectionError};
 
@@ -43,12 +45,13 @@ impl From<ConnectionError> for Failure {
 }
 
 /// A running statement's limits.
-#[derive(Debug)]
 pub(super) struct Guard {
     cancel: CancellationToken,
     end: CancellationToken,
     deadline: Option<Instant>,
     writes: bool,
+    coordinator: Arc<Coordinator>,
+    session: i32,
 }
 
 impl Guard {
@@ -62,7 +65,14 @@ impl Guard {
             token.clone()
         };
         let deadline = session.settings.timeouts().statement.map(|limit| Instant::now() + limit);
-        Self { cancel, end: session.connected.connection.clone(), deadline, writes }
+        Self {
+            cancel,
+            end: session.connected.connection.clone(),
+            deadline,
+            writes,
+            coordinator: Arc::clone(&session.coordinator),
+            session: session.connected.pid,
+        }
     }
 
     /// Runs a step of the statement to its end, or to the first thing that ends it. The connection is watched meanwhile.
@@ -75,12 +85,17 @@ impl Guard {
             report = tokio::task::unconstrained(self.ended()) => report,
             () = tokio::task::unconstrained(connection.closed()) => return Err(gone()),
         };
-        if self.writes
-            && let Ok(result) = tokio::time::timeout(WRITE_GRACE, &mut work).await
-        {
-            return result.map_err(Failure::from);
+        if !self.writes {
+            return Err(self.failure(report));
         }
-        Err(self.failure(report))
+        // One that waits for a lock commits nothing: its wait ends at once.
+        let waits_end = self.coordinator.cancel_waits(self.session);
+        let ending = async { tokio::join!(work, waits_end).0 };
+        match tokio::time::timeout(WRITE_GRACE, ending).await {
+            Ok(Err(error)) if error.sqlstate == SqlState::QUERY_CANCELED => Err(self.failure(report)),
+            Ok(result) => result.map_err(Failure::from),
+            Err(_) => Err(self.failure(report)),
+        }
     }
 
     /// Sends what is in the output, as long as the statement may run.

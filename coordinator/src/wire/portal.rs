@@ -74,7 +74,7 @@ impl Portal {
 
 /// Whether a statement may change something that outlives it.
 fn writes(prepared: &Prepared) -> bool {
-    !matches!(prepared.bound.statement, BoundStatement::Query { .. } | BoundStatement::Explain { .. })
+    !prepared.bound.locking.is_empty() || !matches!(prepared.bound.statement, BoundStatement::Query { .. } | BoundStatement::Explain { .. })
 }
 
 /// Adds a RowDescription.
@@ -94,7 +94,8 @@ impl Client {
         let State::Ready(parameters) = &mut portal.state else { return Ok(()) };
         let parameters = std::mem::take(parameters);
         let guard = Guard::new(&self.session, writes(&portal.prepared));
-        *self.session.connected.query.lock() = portal.prepared.statement.shared_text();
+        let (began, now) = (self.session.transaction.began_micros(), self.session.coordinator.clock.unix_micros());
+        self.session.connected.activity.lock().begin(portal.prepared.statement.shared_text(), began, now);
         let work = self.session.execute(&portal.prepared, parameters);
         let result = guard.run(&mut self.connection, work).await?;
         portal.guard = Some(guard);

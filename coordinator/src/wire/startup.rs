@@ -58,12 +58,12 @@ async fn greet(coordinator: &Arc<Coordinator>, connection: &mut Connection) -> R
                 }
                 return Ok(None);
             }
-            _ => return admit(coordinator, connection, code, &packet[8..]).map(Some),
+            _ => return admit(coordinator, connection, code, &packet[8..]).await.map(Some),
         }
     }
 }
 
-fn admit(coordinator: &Arc<Coordinator>, connection: &mut Connection, version: u32, body: &[u8]) -> Result<Session, ConnectionError> {
+async fn admit(coordinator: &Arc<Coordinator>, connection: &mut Connection, version: u32, body: &[u8]) -> Result<Session, ConnectionError> {
     let [major_high, major_low, minor_high, minor_low] = version.to_be_bytes();
     let (major, minor) = (u16::from_be_bytes([major_high, major_low]), u16::from_be_bytes([minor_high, minor_low]));
     if major != PROTOCOL_MAJOR {
@@ -89,7 +89,8 @@ fn admit(coordinator: &Arc<Coordinator>, connection: &mut Connection, version: u
     }
     let settings = settings(&user, &database, &parameters).map_err(fatal)?;
     let application = settings.show("application_name").unwrap_or_default();
-    let connected = coordinator.connect(user, database, application, connection.peer()).map_err(fatal)?;
+    let pid = coordinator.next_pid().await.map_err(fatal)?;
+    let connected = coordinator.connect(pid, user, database, application, connection.peer()).map_err(fatal)?;
     let session = Session::new(Arc::clone(coordinator), connected, settings);
     welcome(connection, &session);
     Ok(session)

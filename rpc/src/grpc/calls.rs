@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog_api::{RegisterRequest, SequenceCall};
 use crate::error::RpcError;
+use crate::locks::{AdvisoryKey, EndOfWait, LockMode, LockWait, WaitTicket};
 use crate::worker_api::{
-    CommitRequest, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, LockRequest, Outcome, PartitionRef, PrepareRequest,
-    RangeRequest, ReadContext, UndoRequest, WriteRequest,
+    CommitRequest, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, LockRequest, LockTableRequest, Outcome, PartitionRef,
+    PrepareRequest, RangeRequest, ReadContext, UndoRequest, WriteRequest,
 };
 
 /// A request with one answer.
@@ -31,6 +32,15 @@ pub(crate) enum WorkerCall {
     Get(GetRequest),
     Range(RangeRequest),
     Lock(LockRequest),
+    LockTable(LockTableRequest),
+    AdvisoryLock(AdvisoryKey, LockMode, LockWait),
+    AdvisoryUnlock(i32, AdvisoryKey, Option<LockMode>),
+    KeepSessions(Vec<i32>),
+    EndSession(i32),
+    LockWaits,
+    HeldLocks,
+    EndWait(WaitTicket, EndOfWait),
+    CancelWaits(i32),
     Write(WriteRequest),
     Undo(UndoRequest),
     Commit(CommitRequest),

@@ -21,10 +21,11 @@ use crate::grpc::envelope::Envelope;
 use crate::grpc::{
     CALL_PATH, CALLS_MAX, CONNECT_TIMEOUT, CONNECTION_WINDOW, MESSAGE_MAX, PING_INTERVAL, PING_TIMEOUT, STREAM_PATH, STREAM_WINDOW, batches,
 };
+use crate::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockWait, LockWaiter, WaitTicket};
 use crate::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag, LockRequest,
-    Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote, WorkerApi, WriteOutcome,
-    WriteRequest, WriteResponse,
+    LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote,
+    WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 
 /// Connections to one node, made when they are first used and again whenever they broke.
@@ -153,8 +154,44 @@ impl WorkerApi for WorkerClient {
         Ok(batches::decode(envelopes.map_err(move |status| connection.failed(&status))))
     }
 
-    async fn lock(&self, request: LockRequest) -> Answer<Vec<Option<FoundRow>>> {
+    async fn lock(&self, request: LockRequest) -> Answer<Vec<LockedRow>> {
         self.call(WorkerCall::Lock(request)).await
+    }
+
+    async fn lock_table(&self, request: LockTableRequest) -> Answer<()> {
+        self.call(WorkerCall::LockTable(request)).await
+    }
+
+    async fn advisory_lock(&self, key: AdvisoryKey, mode: LockMode, wait: LockWait) -> Answer<bool> {
+        self.call(WorkerCall::AdvisoryLock(key, mode, wait)).await
+    }
+
+    async fn advisory_unlock(&self, session: i32, key: AdvisoryKey, keep: Option<LockMode>) -> Answer<()> {
+        self.call(WorkerCall::AdvisoryUnlock(session, key, keep)).await
+    }
+
+    async fn keep_sessions(&self, sessions: Vec<i32>) -> Answer<()> {
+        self.call(WorkerCall::KeepSessions(sessions)).await
+    }
+
+    async fn end_session(&self, session: i32) -> Answer<()> {
+        self.call(WorkerCall::EndSession(session)).await
+    }
+
+    async fn lock_waits(&self) -> Answer<Vec<LockWaiter>> {
+        self.call(WorkerCall::LockWaits).await
+    }
+
+    async fn held_locks(&self) -> Answer<Vec<HeldLock>> {
+        self.call(WorkerCall::HeldLocks).await
+    }
+
+    async fn end_wait(&self, ticket: WaitTicket, why: EndOfWait) -> Answer<()> {
+        self.call(WorkerCall::EndWait(ticket, why)).await
+    }
+
+    async fn cancel_waits(&self, session: i32) -> Answer<()> {
+        self.call(WorkerCall::CancelWaits(session)).await
     }
 
     async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {

@@ -16,10 +16,11 @@ use common::ids::{CatalogVersion, GroupId, Oid, PartitionId, RelationId, Timesta
 use common::sqlstate::SqlState;
 use futures::{Stream, StreamExt, stream};
 use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceAnswer, SequenceCall, StateStream};
+use rpc::locks::{AdvisoryKey, EndOfWait, HeldLock, LockMode, LockOwner, LockTarget, LockWait, LockWaiter, WaitTicket};
 use rpc::worker_api::{
     Answer, BatchStream, CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedRequest, IndexLag,
-    LockRequest, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse, UndoRequest, Vote, WorkerApi,
-    WriteOutcome, WriteRequest, WriteResponse,
+    LockRequest, LockTableRequest, LockedRow, Outcome, PartitionSize, PrepareRequest, PrepareResponse, RangeRequest, RangeResponse,
+    UndoRequest, Vote, WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
 };
 use tokio::sync::watch;
 
@@ -159,9 +160,53 @@ impl WorkerApi for FakeWorker {
         Ok(stream::iter(batches).boxed())
     }
 
-    async fn lock(&self, request: LockRequest) -> Answer<Vec<Option<FoundRow>>> {
+    async fn lock(&self, request: LockRequest) -> Answer<Vec<LockedRow>> {
         self.note(&request);
-        Ok(vec![None])
+        Ok(vec![LockedRow::Missing, LockedRow::Skipped])
+    }
+
+    async fn lock_table(&self, request: LockTableRequest) -> Answer<()> {
+        self.note(&request);
+        Ok(())
+    }
+
+    async fn advisory_lock(&self, key: AdvisoryKey, mode: LockMode, wait: LockWait) -> Answer<bool> {
+        self.note(&(key, mode, wait));
+        Ok(true)
+    }
+
+    async fn advisory_unlock(&self, session: i32, key: AdvisoryKey, keep: Option<LockMode>) -> Answer<()> {
+        self.note(&(session, key, keep));
+        Ok(())
+    }
+
+    async fn keep_sessions(&self, sessions: Vec<i32>) -> Answer<()> {
+        self.note(&sessions);
+        Ok(())
+    }
+
+    async fn end_session(&self, session: i32) -> Answer<()> {
+        self.note(&session);
+        Ok(())
+    }
+
+    async fn lock_waits(&self) -> Answer<Vec<LockWaiter>> {
+        Ok(vec![lock_waiter()])
+    }
+
+    async fn held_locks(&self) -> Answer<Vec<HeldLock>> {
+        let LockWaiter { owner, target, mode, .. } = lock_waiter();
+        Ok(vec![HeldLock { owner, target, mode }])
+    }
+
+    async fn end_wait(&self, ticket: WaitTicket, why: EndOfWait) -> Answer<()> {
+        self.note(&(ticket, why));
+        Ok(())
+    }
+
+    async fn cancel_waits(&self, session: i32) -> Answer<()> {
+        self.note(&session);
+        Ok(())
     }
 
     async fn write(&self, request: WriteRequest) -> Answer<WriteResponse> {
@@ -227,6 +272,17 @@ impl WorkerApi for FakeWorker {
 
     async fn sizes(&self, partitions: Vec<(RelationId, PartitionId)>) -> Answer<Vec<PartitionSize>> {
         Ok(partitions.iter().map(|(r, p)| PartitionSize { rows: r.0.into(), bytes: p.0 }).collect())
+    }
+}
+
+pub(crate) fn lock_waiter() -> LockWaiter {
+    LockWaiter {
+        ticket: 7,
+        owner: LockOwner { session: 3, transaction: Some(TransactionId(4)) },
+        target: LockTarget::Advisory(AdvisoryKey::Two(-1, 2)),
+        mode: LockMode::Exclusive,
+        waited_ms: 1_000,
+        blockers: vec![LockOwner { session: 5, transaction: None }],
     }
 }
 

@@ -10,15 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::ids::{CatalogVersion, Epoch, GroupId, Oid, OwnWrites, PartitionId, RelationId, Timestamp, TransactionId, WorkerId};
 use common::sqlstate::SqlState;
-use fakes::{FakeCatalog, FakeWorker, batch, failure};
+use fakes::{FakeCatalog, FakeWorker, batch, failure, lock_waiter};
 use futures::StreamExt;
 use rpc::catalog_api::{CatalogApi, RegisterRequest, SequenceCall};
 use rpc::directory::{DynamicDirectory, WorkerDirectory};
 use rpc::grpc::{CatalogClient, WorkerClient, serve};
+use rpc::locks::{AdvisoryKey, EndOfWait};
 use rpc::worker_api::{
-    CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockRequest,
-    LockWait, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest, PrepareResponse, RangeRequest, ReadAt, ReadContext,
-    RowWrite, UndoRequest, Vote, WorkerApi, WriteOutcome, WriteRequest, WriteResponse,
+    CommitRequest, CommitResponse, FoundRow, FragmentPlan, FragmentRequest, GetRequest, IndexFeedChange, IndexFeedRequest, LockMode,
+    LockRequest, LockTableRequest, LockWait, LockedRow, Outcome, PartitionRef, PartitionWrites, Precondition, PrepareRequest,
+    PrepareResponse, RangeRequest, ReadAt, ReadContext, RowWrite, UndoRequest, Vote, WaitLimit, WorkerApi, WriteOutcome, WriteRequest,
+    WriteResponse,
 };
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -113,30 +115,61 @@ async fn reads_cross_the_network() {
 }
 
 #[tokio::test]
-async fn writes_cross_the_network() {
+async fn locks_cross_the_network() {
     let worker = Arc::new(FakeWorker::default());
     let node = Node::start(Some(Arc::clone(&worker)), None).await;
     let client = node.worker();
     let (catalog_version, transaction) = (CatalogVersion(5), TransactionId(77));
 
     let keys = vec![Bytes::from_static(b"k")];
+    let (wait, mode) = (LockWait::new(WaitLimit::Millis(5)), LockMode::ForShare);
     let lock = LockRequest {
         catalog_version,
         transaction,
         relation: RelationId(8),
         partition: PARTITION,
         keys,
-        wait: LockWait::Millis(5),
+        mode,
+        wait,
+        rows_max: Some(1),
         is_known: false,
     };
-    assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![None]);
+    assert_eq!(client.lock(lock.clone()).await.unwrap(), vec![LockedRow::Missing, LockedRow::Skipped]);
     worker.assert_last(&lock);
+    let table = LockTableRequest { catalog_version, transaction, relation: RelationId(8), mode: LockMode::Exclusive, wait, is_known: true };
+    client.lock_table(table).await.unwrap();
+    worker.assert_last(&table);
+
+    let key = AdvisoryKey::One(i64::MIN);
+    assert!(client.advisory_lock(key, LockMode::Share, wait).await.unwrap());
+    worker.assert_last(&(key, LockMode::Share, wait));
+    client.advisory_unlock(9, key, Some(LockMode::Share)).await.unwrap();
+    worker.assert_last(&(9, key, Some(LockMode::Share)));
+    client.keep_sessions(vec![9, 10]).await.unwrap();
+    worker.assert_last(&vec![9, 10]);
+    client.end_session(9).await.unwrap();
+    worker.assert_last(&9);
+    assert_eq!(client.lock_waits().await.unwrap(), vec![lock_waiter()]);
+    assert_eq!(client.held_locks().await.unwrap()[0].mode, LockMode::Exclusive);
+    client.end_wait(7, EndOfWait::Deadlock("x".to_owned())).await.unwrap();
+    worker.assert_last(&(7, EndOfWait::Deadlock("x".to_owned())));
+    client.cancel_waits(8).await.unwrap();
+    worker.assert_last(&8);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn writes_cross_the_network() {
+    let worker = Arc::new(FakeWorker::default());
+    let node = Node::start(Some(Arc::clone(&worker)), None).await;
+    let client = node.worker();
+    let (catalog_version, transaction) = (CatalogVersion(5), TransactionId(77));
 
     let write = WriteRequest {
         catalog_version,
         transaction,
         partitions: writes(),
-        wait: LockWait::No,
+        wait: LockWait::NO,
         is_known: true,
         undos: 1,
         is_serializable: false,
@@ -150,7 +183,7 @@ async fn writes_cross_the_network() {
     worker.assert_last(&undo);
 
     let commit =
-        CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::Forever, is_known: true, validation: None };
+        CommitRequest { catalog_version, transaction: None, writes: writes(), wait: LockWait::FOREVER, is_known: true, validation: None };
     assert_eq!(client.commit(commit.clone()).await.unwrap(), CommitResponse::Committed(Timestamp(u64::MAX - 1)));
     worker.assert_last(&commit);
 
@@ -160,7 +193,7 @@ async fn writes_cross_the_network() {
         transaction,
         participants,
         writes: Vec::new(),
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: true,
         validation: None,
     };

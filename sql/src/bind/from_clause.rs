@@ -15,6 +15,7 @@ use super::Binder;
 use super::ctes::Ctes;
 use super::environment::Environment;
 use super::relation::{Output, Relation, filter, one_row};
+use super::row_locks::ScopeRow;
 use super::scope::{Scope, ScopeColumn, ScopeTable, folded};
 use super::sets::FunctionItem;
 use crate::error::{BindError, Result};
@@ -352,6 +353,7 @@ impl Binder<'_> {
             columns: columns.collect(),
             system: table_oid.into_iter().collect(),
             primary_key: primary.iter().filter_map(place).collect(),
+            row: (info.kind == RelationKind::Table).then_some(ScopeRow { reference: alias, relation: info.oid }),
             is_value: false,
         };
         Ok((LogicalPlan::TableScan(plan), table))

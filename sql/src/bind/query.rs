@@ -30,6 +30,9 @@ use crate::error::{BindError, Result};
 impl Binder<'_> {
     /// Binds a query. References to enclosing queries are left in `outer`'s list.
     pub(crate) fn query(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
+        if !query.locks.is_empty() {
+            return self.locking_query(query, outer, ctes);
+        }
         let own;
         let ctes = match &query.with {
             Some(with) => {

@@ -8,6 +8,7 @@ use datafusion::common::{Column, TableReference};
 use datafusion::logical_expr::Expr;
 use functions::typed_expr::TypedExpr;
 
+use super::row_locks::ScopeRow;
 use crate::error::{BindError, Result};
 
 /// An identifier as PostgreSQL folds it: lower case unless quoted, 63 bytes at most.
@@ -43,6 +44,8 @@ pub(crate) struct ScopeTable {
     pub(crate) system: Vec<ScopeColumn>,
     /// Places of the primary key's columns, for grouping by it.
     pub(crate) primary_key: Vec<usize>,
+    /// For a table: where its row is in the plan.
+    pub(crate) row: Option<ScopeRow>,
     /// A function that answers one value a row: the item's name means that value.
     pub(crate) is_value: bool,
 }

@@ -22,7 +22,7 @@ use super::ctes::Ctes;
 use super::environment::{Collected, Environment};
 use super::query::{direction, order_expressions, output_by_number, sorted};
 use super::relation::{Output, Relation, filter};
-use super::scope::{ScopeColumn, folded};
+use super::scope::{Scope, ScopeColumn, folded};
 use crate::error::{BindError, Result};
 
 /// One ORDER BY item, bound: an output column by place, or an expression of its own.
@@ -30,6 +30,9 @@ enum OrderItem {
     Output(usize),
     Value(TypedExpr),
 }
+
+/// Chooses columns of the FROM items.
+type RowColumns<'a> = &'a mut dyn FnMut(&Scope) -> Result<Vec<Output>>;
 
 /// A SELECT's expressions.
 struct Expressions {
@@ -46,6 +49,30 @@ impl Binder<'_> {
         order: Option<&OrderBy>,
         outer: Option<&Environment<'_>>,
         ctes: Option<&Ctes<'_>>,
+    ) -> Result<Relation> {
+        self.select_rows(select, order, outer, ctes, None)
+    }
+
+    /// A SELECT for a locking clause (worded `clause`): the columns that `rows` chooses stand behind its own.
+    pub(crate) fn select_with_rows(
+        &self,
+        select: &Select,
+        order: Option<&OrderBy>,
+        outer: Option<&Environment<'_>>,
+        ctes: Option<&Ctes<'_>>,
+        clause: &str,
+        mut rows: impl FnMut(&Scope) -> Result<Vec<Output>>,
+    ) -> Result<Relation> {
+        self.select_rows(select, order, outer, ctes, Some((clause, &mut rows)))
+    }
+
+    fn select_rows(
+        &self,
+        select: &Select,
+        order: Option<&OrderBy>,
+        outer: Option<&Environment<'_>>,
+        ctes: Option<&Ctes<'_>>,
+        locking: Option<(&str, RowColumns<'_>)>,
     ) -> Result<Relation> {
         reject_foreign_clauses(select)?;
         let source = self.sources(&select.from, outer, ctes)?;
@@ -72,6 +99,10 @@ impl Binder<'_> {
         let is_grouped = grouping.is_some() || parts.having.is_some() || !collected.aggregates.borrow().is_empty();
         let mut windows = collected.windows.borrow().clone();
         let mut sets = collected.sets.borrow().clone();
+        if let Some((clause, rows)) = locking {
+            super::row_locks::check_calls(clause, is_grouped, !windows.is_empty(), !sets.is_empty())?;
+            parts.outputs.extend(rows(&source.scope)?);
+        }
         if is_grouped {
             let mut grouping = grouping.unwrap_or_default();
             if grouping.names_sets() {

@@ -241,7 +241,7 @@ impl Cluster {
                 catalog_version: self.version(),
                 transaction: None,
                 writes,
-                wait: LockWait::Forever,
+                wait: LockWait::FOREVER,
                 is_known: false,
                 validation: None,
             })

@@ -84,7 +84,7 @@ async fn transactions_are_fed_when_they_are_decided() {
         catalog_version: version,
         transaction,
         partitions,
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         undos: 0,
         is_serializable: false,
@@ -104,7 +104,7 @@ async fn transactions_are_fed_when_they_are_decided() {
             transaction: open,
             participants: vec![WorkerId(1), WorkerId(2)],
             writes: part(id, 30),
-            wait: LockWait::Forever,
+            wait: LockWait::FOREVER,
             is_known: false,
             validation: None,
         };

@@ -55,7 +55,7 @@ async fn a_unique_index_refuses_a_second_row() {
             catalog_version: cluster.version(),
             transaction: None,
             writes,
-            wait: LockWait::Forever,
+            wait: LockWait::FOREVER,
             is_known: false,
             validation: None,
         };

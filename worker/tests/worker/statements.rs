@@ -49,7 +49,7 @@ async fn a_request_is_applied_as_a_whole_or_not_at_all() {
         catalog_version: cluster.version(),
         transaction: None,
         writes,
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         validation: None,
     };
@@ -63,7 +63,7 @@ async fn a_request_is_applied_as_a_whole_or_not_at_all() {
         catalog_version: cluster.version(),
         transaction: None,
         writes: vec![twice],
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         validation: None,
     };
@@ -111,7 +111,7 @@ async fn another_epoch_is_refused() {
         catalog_version: cluster.version(),
         transaction: None,
         writes: vec![write],
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         validation: None,
     };
@@ -167,7 +167,7 @@ async fn snapshots_are_consistent_under_load() {
                     catalog_version: cluster.version(),
                     transaction: None,
                     writes,
-                    wait: LockWait::Forever,
+                    wait: LockWait::FOREVER,
                     is_known: false,
                     validation: None,
                 };

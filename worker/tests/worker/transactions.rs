@@ -12,17 +12,9 @@ use crate::cluster::{Cluster, TestTable, n_of, row};
 async fn lock(cluster: &Cluster, table: &TestTable, transaction: TransactionId, id: i64, wait: LockWait) -> Answer<Vec<Option<FoundRow>>> {
     let (worker, partition) = cluster.route(table, id);
     let keys = vec![table.row_key(id)];
-    worker
-        .lock(LockRequest {
-            catalog_version: cluster.version(),
-            transaction,
-            relation: table.storage,
-            partition,
-            keys,
-            wait,
-            is_known: false,
-        })
-        .await
+    let (catalog_version, relation, mode) = (cluster.version(), table.storage, LockMode::ForUpdate);
+    let request = LockRequest { catalog_version, transaction, relation, partition, keys, mode, wait, rows_max: None, is_known: false };
+    Ok(worker.lock(request).await?.into_iter().map(LockedRow::found).collect())
 }
 
 async fn write(cluster: &Cluster, table: &TestTable, transaction: TransactionId, id: i64, n: i32) -> Answer<WriteResponse> {
@@ -33,7 +25,7 @@ async fn write(cluster: &Cluster, table: &TestTable, transaction: TransactionId,
             catalog_version: cluster.version(),
             transaction,
             partitions,
-            wait: LockWait::Forever,
+            wait: LockWait::FOREVER,
             is_known: false,
             undos: 0,
             is_serializable: false,
@@ -46,7 +38,7 @@ fn commit(cluster: &Cluster, transaction: TransactionId, writes: Vec<PartitionWr
         catalog_version: cluster.version(),
         transaction: Some(transaction),
         writes,
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         validation: None,
     }
@@ -59,7 +51,7 @@ fn prepare(cluster: &Cluster, transaction: TransactionId, writes: Vec<PartitionW
         transaction,
         participants,
         writes,
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: false,
         validation: None,
     }
@@ -106,7 +98,7 @@ async fn what_is_undone_was_never_written() {
         catalog_version: cluster.version(),
         transaction,
         partitions: vec![cluster.write(&table, 6, Some(row(6, Some(6), "")), Precondition::Absent)],
-        wait: LockWait::Forever,
+        wait: LockWait::FOREVER,
         is_known: true,
         undos: 1,
         is_serializable: false,
@@ -197,7 +189,7 @@ async fn provisional_writes_are_their_own_transactions_alone() {
     let table = cluster.table(1).await;
     cluster.insert(&table, 1, Some(1)).await;
     let transaction = cluster.begin().await;
-    let locked = lock(&cluster, &table, transaction, 1, LockWait::Forever).await.unwrap();
+    let locked = lock(&cluster, &table, transaction, 1, LockWait::FOREVER).await.unwrap();
     assert_eq!(n_of(&locked[0].as_ref().unwrap().row), Some(1));
     assert!(matches!(write(&cluster, &table, transaction, 1, 2).await.unwrap(), WriteResponse::Written(_)));
     assert_eq!(cluster.n(&table, 1).await, Some(1));
@@ -226,7 +218,7 @@ async fn an_abort_takes_everything_back() {
     let late = write(&cluster, &table, transaction, 1, 3).await.unwrap_err();
     assert_eq!(late.sqlstate, SqlState::TRANSACTION_ROLLBACK);
     let other = cluster.begin().await;
-    lock(&cluster, &table, other, 1, LockWait::No).await.unwrap();
+    lock(&cluster, &table, other, 1, LockWait::NO).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,14 +226,17 @@ async fn locks_are_waited_for_as_the_caller_says() {
     let cluster = Arc::new(Cluster::start(1).await);
     let table = Arc::new(cluster.table(1).await);
     let (first, second) = (cluster.begin().await, cluster.begin().await);
-    lock(&cluster, &table, first, 1, LockWait::Forever).await.unwrap();
-    let error = lock(&cluster, &table, second, 1, LockWait::No).await.unwrap_err();
-    assert_eq!((error.sqlstate, error.message.as_str()), (SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on row"));
-    let error = lock(&cluster, &table, second, 1, LockWait::Millis(30)).await.unwrap_err();
+    lock(&cluster, &table, first, 1, LockWait::FOREVER).await.unwrap();
+    let error = lock(&cluster, &table, second, 1, LockWait::NO).await.unwrap_err();
+    assert_eq!(
+        (error.sqlstate, error.message.as_str()),
+        (SqlState::LOCK_NOT_AVAILABLE, "could not obtain lock on row in relation \"t16384\"")
+    );
+    let error = lock(&cluster, &table, second, 1, LockWait::new(WaitLimit::Millis(30))).await.unwrap_err();
     assert_eq!((error.sqlstate, error.message.as_str()), (SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout"));
     let waiting = {
         let (cluster, table) = (Arc::clone(&cluster), Arc::clone(&table));
-        common::tasks::spawn("waiting", async move { lock(&cluster, &table, second, 1, LockWait::Forever).await })
+        common::tasks::spawn("waiting", async move { lock(&cluster, &table, second, 1, LockWait::FOREVER).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
@@ -256,14 +251,14 @@ async fn a_deadlock_is_found() {
     let cluster = Arc::new(Cluster::start(1).await);
     let table = Arc::new(cluster.table(1).await);
     let (first, second) = (cluster.begin().await, cluster.begin().await);
-    lock(&cluster, &table, first, 1, LockWait::Forever).await.unwrap();
-    lock(&cluster, &table, second, 2, LockWait::Forever).await.unwrap();
+    lock(&cluster, &table, first, 1, LockWait::FOREVER).await.unwrap();
+    lock(&cluster, &table, second, 2, LockWait::FOREVER).await.unwrap();
     let waiting = {
         let (cluster, table) = (Arc::clone(&cluster), Arc::clone(&table));
-        common::tasks::spawn("waiting", async move { lock(&cluster, &table, first, 2, LockWait::Forever).await })
+        common::tasks::spawn("waiting", async move { lock(&cluster, &table, first, 2, LockWait::FOREVER).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let error = lock(&cluster, &table, second, 1, LockWait::Forever).await.unwrap_err();
+    let error = lock(&cluster, &table, second, 1, LockWait::FOREVER).await.unwrap_err();
     assert_eq!((error.sqlstate, error.message.as_str()), (SqlState::DEADLOCK_DETECTED, "deadlock detected"));
     cluster.worker(1).decide(second, Outcome::Aborted).await.unwrap();
     waiting.await.unwrap().unwrap();
@@ -274,10 +269,10 @@ async fn an_abort_ends_a_wait() {
     let cluster = Arc::new(Cluster::start(1).await);
     let table = Arc::new(cluster.table(1).await);
     let (first, second) = (cluster.begin().await, cluster.begin().await);
-    lock(&cluster, &table, first, 1, LockWait::Forever).await.unwrap();
+    lock(&cluster, &table, first, 1, LockWait::FOREVER).await.unwrap();
     let waiting = {
         let (cluster, table) = (Arc::clone(&cluster), Arc::clone(&table));
-        common::tasks::spawn("waiting", async move { lock(&cluster, &table, second, 1, LockWait::Forever).await })
+        common::tasks::spawn("waiting", async move { lock(&cluster, &table, second, 1, LockWait::FOREVER).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
     cluster.worker(1).decide(second, Outcome::Aborted).await.unwrap();
@@ -347,7 +342,7 @@ async fn both_voted_and_crashed_commits() {
     cluster.open(1).await;
     // Worker 1 has its vote and its locks, and cannot know more while worker 2 is away.
     let other = cluster.begin().await;
-    let locked = lock(&cluster, &table, other, a, LockWait::No).await.unwrap_err();
+    let locked = lock(&cluster, &table, other, a, LockWait::NO).await.unwrap_err();
     assert_eq!(locked.sqlstate, SqlState::LOCK_NOT_AVAILABLE);
     cluster.open(2).await;
     assert_eq!(cluster.n(&table, a).await, Some(7));
@@ -355,7 +350,7 @@ async fn both_voted_and_crashed_commits() {
     let version = |found: Option<FoundRow>| found.unwrap().version;
     let (va, vb) = (cluster.get(&table, a, ReadAt::Newest, None).await, cluster.get(&table, b, ReadAt::Newest, None).await);
     assert_eq!(version(va), version(vb));
-    lock(&cluster, &table, other, a, LockWait::Forever).await.unwrap();
+    lock(&cluster, &table, other, a, LockWait::FOREVER).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -380,7 +375,7 @@ async fn a_vote_waits_for_the_call_that_makes_it() {
     let table = Arc::new(cluster.table(2).await);
     let (a, _) = one_each(&cluster, &table);
     let (first, second) = (cluster.begin().await, cluster.begin().await);
-    lock(&cluster, &table, first, a, LockWait::Forever).await.unwrap();
+    lock(&cluster, &table, first, a, LockWait::FOREVER).await.unwrap();
     let preparing = {
         let (cluster, table) = (Arc::clone(&cluster), Arc::clone(&table));
         common::tasks::spawn("preparing", async move {
@@ -411,8 +406,8 @@ async fn a_silent_transaction_is_aborted_and_one_that_is_heard_of_is_not() {
         cluster.worker(1).keep_alive(vec![loud]).await.unwrap();
     }
     let other = cluster.begin().await;
-    lock(&cluster, &table, other, 1, LockWait::No).await.unwrap();
-    assert!(lock(&cluster, &table, other, 2, LockWait::No).await.is_err());
+    lock(&cluster, &table, other, 1, LockWait::NO).await.unwrap();
+    assert!(lock(&cluster, &table, other, 2, LockWait::NO).await.is_err());
     cluster.worker(1).commit(commit(&cluster, loud, Vec::new())).await.unwrap();
     assert_eq!((cluster.n(&table, 1).await, cluster.n(&table, 2).await), (None, Some(1)));
 }
