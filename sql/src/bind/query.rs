@@ -48,7 +48,9 @@ impl Binder<'_> {
     /// A query but for its WITH clause.
     pub(crate) fn query_body(&self, query: &Query, outer: Option<&Environment<'_>>, ctes: Option<&Ctes<'_>>) -> Result<Relation> {
         if !query.locks.is_empty() {
-            return Err(BindError::unsupported(format!("SELECT {}", query.locks[0])));
+            // What its WITH clause names stands in `ctes`.
+            let alone = Query { with: None, ..query.clone() };
+            return self.locking_query(&alone, outer, ctes);
         }
         let no_scope = Scope::default();
         let env = Environment::new(&no_scope, outer, ctes, "LIMIT");
