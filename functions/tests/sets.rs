@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::columns::cell;
 use common::types::{Scalar, SqlType};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -39,10 +39,10 @@ fn rows(name: &str, args: &[&str]) -> Result<Vec<String>, String> {
     let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options).expect("an empty batch");
     let lists = physical.evaluate(&batch).and_then(|value| value.into_array(1)).map_err(|e| e.find_root().to_string())?;
     let elements = lists.as_list::<i32>().value(0);
-    // A set of arrays.
     let text_array = SqlType::array_of(Scalar::Text.into());
     let array = |row| types::text_output::to_text(&cell(&elements, row, text_array).expect("an array"), text_array, &settings.format);
-    if *elements.data_type() == DataType::Binary {
+    let is_set_of_arrays = set.columns.iter().all(|(_, ty)| *ty == text_array);
+    if is_set_of_arrays {
         return Ok((0..elements.len()).map(array).collect());
     }
     let shown = |row| if elements.is_null(row) { Ok("NULL".to_owned()) } else { array_value_to_string(&elements, row) };
