@@ -2,7 +2,7 @@
 //!
 //! A statement works out a list of catalog changes against the newest state and proposes it; when the catalog has moved on meanwhile, it
 //! begins again. What needs data (an index over existing rows, a new primary key) is done between two proposals: the first makes every writer
-//! keep the new structure, the second lets readers use it.
+//! keep the new structure, the second lets readers use it. Inside a transaction, what is proposed is kept with the session ([`crate::schema_changes`]).
 //!
 //! | file | statements |
 //! | --- | --- |

@@ -339,5 +339,11 @@ async fn outcome(coordinator: &Coordinator, id: TransactionId, participants: &[W
     let votes: Result<Vec<Vote>, Report> = futures::future::join_all(votes).await.into_iter().collect();
     let votes = votes.ok()?;
     let is_lost = |vote: &Vote| matches!(vote, Vote::Forbidden | Vote::Decided(Outcome::Aborted));
-    Some(if votes.iter().any(is_lost) { Step::Discard } else { Step::Finish })
+    let is_committed = |vote: &Vote| matches!(vote, Vote::Decided(Outcome::Committed(_)));
+    // Votes alone decide nothing: a worker that is not named here, where a serializable transaction has only read, may have refused its own.
+    match (votes.iter().any(is_lost), votes.iter().any(is_committed)) {
+        (true, _) => Some(Step::Discard),
+        (false, true) => Some(Step::Finish),
+        (false, false) => None,
+    }
 }

@@ -289,7 +289,7 @@ async fn add_computed(
     if done.is_err() {
         let changes: Vec<Change> = made.iter().map(|s| Change::DropSequence(s.oid)).collect();
         if !changes.is_empty() {
-            session.coordinator.propose(session.state().version(), &changes).await?;
+            propose(session, session.state().version(), &changes).await?;
         }
     }
     done

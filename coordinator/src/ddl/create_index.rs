@@ -17,7 +17,7 @@ use rpc::worker_api::{FoundRow, GetRequest, LockMode, PartitionRef, Precondition
 use sql::partition_clause::PartitionClause;
 use sqlparser::ast::{CreateIndex, Expr};
 
-use super::definition::{Definer, IndexDraft, PartitionWish, names};
+use super::definition::{Definer, IndexDraft, names};
 use super::own_rows::{self, Pieces};
 use super::{ATTEMPTS_MAX, Ids, Surroundings, folded, missing_relation, propose, too_many_attempts};
 use crate::execute::lock_rows::lock_rows;
@@ -154,15 +154,7 @@ fn define(
         }
     }
     let shown: Vec<String> = columns.iter().filter_map(|c| table.column(c.attnum)).map(|c| c.name.clone()).collect();
-    let mut definer = Definer {
-        state: &around.state,
-        settings: &around.settings,
-        schema: table.schema,
-        name: &table.name,
-        ids,
-        wish: PartitionWish::default(),
-        taken: Vec::new(),
-    };
+    let mut definer = Definer::of(around, table, ids);
     let name = definer.constraint_name(given, &shown.iter().map(String::as_str).collect::<Vec<_>>(), "idx");
     let draft = IndexDraft {
         name,
